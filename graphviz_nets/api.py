@@ -1,0 +1,253 @@
+"""The library's four functions: load a model, render it, sum it up, save it as ONNX."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from graphviz_nets import plugins
+from graphviz_nets.config import Options, options
+from graphviz_nets.errors import ConvertError, LimitError, UnknownFormat
+from graphviz_nets.graph.cost import Summary
+from graphviz_nets.graph.ir import Model
+
+HEAD = 4096
+LARGEST_TEXT = 64 << 20
+"""Bytes of a model given on standard input."""
+
+
+def load(path: str | os.PathLike[str], given: Options | None = None, *, data: bytes | None = None, **more: Any) -> Model:
+    """Open a model file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; with `data`, only its name.
+    given : Options, optional
+        Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`); or give them as keywords.
+    data : bytes, optional
+        The file's content, where there is no file.
+
+    Returns
+    -------
+    Model
+        With shapes, as far as they can be inferred.
+
+    Raises
+    ------
+    ConvertError
+        When the file cannot be read, is of no known format, or breaks its grammar (with line and column).
+
+    Examples
+    --------
+    >>> model = load("fixtures/caffe/lenet.prototxt")
+    >>> len(model.layers), model.graph.value("ip2").shape
+    (9, (64, 10))
+    """
+    chosen = replace(given, **more) if given is not None else options(**more)
+    place = Path(path)
+    head = data[:HEAD] if data is not None else _head(place)
+    converter = _converter(place, head, chosen.source)
+    from graphviz_nets.graph import shapes
+
+    return shapes.infer(converter.open(place, data, chosen))
+
+
+def _head(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return b""
+        if not stat.S_ISREG(mode):
+            raise ConvertError("this is no regular file", path=str(path))
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as fault:
+        raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
+
+
+def _converter(path: Path, head: bytes, source: str | None) -> Any:
+    """Return the converter that is named, or the one that is surest of the content."""
+    names = plugins.names("converters")
+    if source is not None:
+        found = plugins.resolve("converters", source)
+        if found is None:
+            raise UnknownFormat(f"no converter {source!r}", path=str(path), hint=f"one of {', '.join(names)}")
+        return found
+    best, sure = None, 0
+    for name in names:
+        converter = plugins.resolve("converters", name)
+        score = converter.match(path, head)
+        if score > sure:
+            best, sure = converter, score
+    if best is None:
+        known = ", ".join(names)
+        what = "the file is empty" if not head and path.is_file() else "no converter recognises the file"
+        raise UnknownFormat(what, path=str(path), hint=f"name its format with --from {known}")
+    return best
+
+
+def render(model: Model, path: str | os.PathLike[str], given: Options | None = None, **more: Any) -> Path:
+    """Draw a model into a file whose suffix names the format.
+
+    Parameters
+    ----------
+    model : Model
+        What to draw.
+    path : path-like
+        ``.dot``, ``.svg``, ``.png``, ``.pdf``, ``.html`` or ``.json``; written whole or not at all.
+    given : Options, optional
+        Drawing options; or give them as keywords: ``rankdir="LR"``, ``depth=1``, ``overlay={"conv1": 0.5}``.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model = load("fixtures/caffe/lenet.prototxt")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     render(model, folder + "/lenet.svg", rankdir="LR").suffix
+    '.svg'
+    """
+    from graphviz_nets.renderers import by_suffix, draw
+
+    chosen = replace(given, **more) if given is not None else options(**more)
+    target = Path(path)
+    (content,) = draw(model, [by_suffix(target)], chosen)
+    write(target, content)
+    return target
+
+
+def summary(model: Model, by: str = "layer") -> Summary:
+    """Return the cost table of a model: parameters, MACs, FLOPs and bytes.
+
+    Parameters
+    ----------
+    model : Model
+        With shapes, as :func:`load` gives it.
+    by : {"layer", "scope", "node"}
+        What a row is.
+
+    Examples
+    --------
+    >>> summary(load("fixtures/caffe/lenet.prototxt")).macs
+    2293000
+    """
+    from graphviz_nets.graph import cost
+
+    return cost.summary(model, by)
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> Path:
+    """Write a model as ``.onnx``; a structure without weights is written as such.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(load("fixtures/caffe/lenet.prototxt"), folder + "/lenet.onnx").name
+    'lenet.onnx'
+    """
+    from graphviz_nets.graph import proto
+
+    target = Path(path)
+    proto.write(model, target)
+    return target
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it and rename it, so that a failure leaves the old one untouched.
+
+    Raises
+    ------
+    ConvertError
+        When the file cannot be written.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                device.write(content)
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as fault:
+        raise ConvertError(f"cannot be written: {fault.strerror}", path=str(path)) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_overlay(path: Path) -> tuple[str, dict[str, float]]:
+    """Read ``id,value`` lines; a first line that is no number names the value.
+
+    Returns
+    -------
+    (title, values)
+        The value's name (or an empty string) and a value by id.
+
+    Raises
+    ------
+    ConvertError
+        With the line at fault.
+    """
+    import csv
+
+    if path.stat().st_size > LARGEST_TEXT:
+        raise LimitError(f"{path}", "64 MB")
+    title, values = "", {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.reader(file), 1):
+                if not row or row[0].startswith("#"):
+                    continue
+                if len(row) < 2:
+                    raise ConvertError("a line is id,value", path=f"{path}:{number}")
+                try:
+                    value = float(row[1])
+                except ValueError:
+                    if number > 1:
+                        raise ConvertError(f"{row[1]!r} is no number", path=f"{path}:{number}") from None
+                    title = row[1].strip()
+                    continue
+                if value == value and abs(value) != float("inf"):
+                    values[row[0]] = value
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise ConvertError(f"no readable CSV: {fault}", path=str(path)) from None
+    return title, values
+
+
+def known_ids(model: Model) -> set[str]:
+    """Return every id that an overlay, ``--expand`` or ``--layer`` may name."""
+    return (
+        {scope.id for scope in model.scopes.values()}
+        | {node.id for node in model.graph.nodes}
+        | set(model.graph.inputs)
+    )
+
+
+def draw(model: Model, targets: Sequence[Path], given: Options, formats: Iterable[str] | None = None) -> None:
+    """Draw a model into several files with one layout; all are made before any is written."""
+    from graphviz_nets.renderers import by_suffix
+    from graphviz_nets.renderers import draw as make
+
+    names = list(formats) if formats is not None else [by_suffix(target) for target in targets]
+    for target, content in zip(targets, make(model, names, given), strict=True):
+        write(target, content)

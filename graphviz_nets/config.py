@@ -1,0 +1,182 @@
+"""Options of one run: defaults, then a ``graphviz_nets.yaml``, then the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from graphviz_nets.errors import ConfigError
+
+RANKDIRS = ("TB", "BT", "LR", "RL")
+SHOWN = ("shapes", "params", "macs", "attrs")
+GROUPS = ("auto", "scopes", "none")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything a user can choose; every field has a working default.
+
+    Attributes
+    ----------
+    source : str or None
+        Converter to use; None finds it by content.
+    phase, stages, level, net
+        Caffe's rules, and the net of a solver.
+    input_shapes : mapping of str to (dtype, shape)
+        Given shapes by input name; inputs given without a name stand under ``"0"``, ``"1"``, ...
+    rankdir : {"TB", "BT", "LR", "RL"}
+        Direction of the flow.
+    depth : int, "all" or None
+        How many levels of groups are open; None opens until about 60 boxes show.
+    expand, collapse : tuple of str
+        Globs over ids of groups to open and close, after `depth`.
+    fold : bool
+        Draw in-place layers and lone activations as rows of their producer's box.
+    fold_types : tuple of str
+        Types that fold into their producer where they are its only consumer.
+    hubs : bool
+        Replace wires of hubs by stubs.
+    group : {"auto", "scopes", "none"}
+        Where groups come from.
+    show : tuple of str
+        What boxes and wires say, of `SHOWN`.
+    overlay : mapping of str to float
+        Values by id that colour the boxes.
+    """
+
+    source: str | None = None
+    weights: Path | None = None
+    phase: str = "test"
+    stages: tuple[str, ...] = ()
+    level: int = 0
+    net: Path | None = None
+    input_shapes: Mapping[str, tuple[str | None, tuple[int | str | None, ...]]] = field(default_factory=dict)
+    rankdir: str = "TB"
+    depth: int | str | None = None
+    expand: tuple[str, ...] = ()
+    collapse: tuple[str, ...] = ()
+    fold: bool = True
+    fold_types: tuple[str, ...] = ()
+    hubs: bool = True
+    group: str = "auto"
+    show: tuple[str, ...] = ("shapes", "attrs")
+    theme: str = "default"
+    themes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    title: str | None = None
+    aspect: float | None = None
+    scale: float = 2.0
+    background: str | None = None
+    font: Path | None = None
+    overlay: Mapping[str, float] = field(default_factory=dict)
+    overlay_title: str = ""
+
+    def __post_init__(self) -> None:
+        _one_of("rankdir", self.rankdir, RANKDIRS)
+        _one_of("group", self.group, GROUPS)
+        _one_of("phase", self.phase, ("train", "test"))
+        for name in self.show:
+            _one_of("show", name, SHOWN)
+        if not (self.depth is None or self.depth == "all" or (isinstance(self.depth, int) and self.depth >= 0)):
+            raise ConfigError(f"{self.depth!r} is no depth", key="depth", hint="a number from 0, or all")
+        if not 0 < self.scale <= 100:
+            raise ConfigError(f"{self.scale} is no scale", key="scale", hint="a number above 0, at most 100")
+
+
+def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{value!r} is not known", key=key, hint=f"one of {', '.join(allowed)}")
+
+
+def options(**given: Any) -> Options:
+    """Return Options from keyword arguments, naming unknown ones.
+
+    Examples
+    --------
+    >>> options(rankdir="LR").rankdir
+    'LR'
+    """
+    known = {item.name for item in fields(Options)}
+    for key in given:
+        if key not in known:
+            raise ConfigError("no such option", key=key, hint=f"options are {', '.join(sorted(known))}")
+    return Options(**given)
+
+
+def load_rules(path: Path, base: Options | None = None) -> Options:
+    """Return the options of a ``graphviz_nets.yaml`` over `base`.
+
+    The file may hold ``rankdir``, ``depth``, ``expand``, ``collapse``, ``group``, ``show``, ``theme``, ``title``,
+    ``scale``, ``background``, ``fold`` (true, false, or a list of types that fold into their producer) and ``themes``
+    (name to a mapping of kind to colour, see :mod:`graphviz_nets.drawing.theme`).
+
+    Raises
+    ------
+    ConfigError
+        For a file that is no YAML mapping, an unknown key (naming it) or a bad value.
+    """
+    import yaml
+
+    try:
+        text = path.read_text("utf-8")
+        if len(text) > 1_000_000 or text.count("*") > 10_000:
+            raise ConfigError("the file is too large for a rules file", file=str(path))
+        content = yaml.safe_load(text) or {}
+    except OSError as fault:
+        raise ConfigError(f"cannot be read: {fault.strerror}", file=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
+        place = getattr(fault, "problem_mark", None)
+        where = f":{place.line + 1}:{place.column + 1}" if place is not None else ""
+        raise ConfigError(f"no valid YAML: {getattr(fault, 'problem', fault)}", file=f"{path}{where}") from None
+    if not isinstance(content, dict):
+        raise ConfigError("a mapping of options is expected", file=str(path))
+    changes: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in _RULES:
+            raise ConfigError("no such option", file=str(path), key=str(key), hint=f"one of {', '.join(_RULES)}")
+        changes.update(_RULES[key](str(path), key, value))
+    try:
+        return replace(base or Options(), **changes)
+    except ConfigError as fault:
+        raise ConfigError(fault.message, file=str(path), key=fault.key, hint=fault.hint) from None
+
+
+def _of(*types: type) -> Any:
+    def check(file: str, key: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            names = " or ".join(kind.__name__ for kind in types)
+            raise ConfigError(f"{value!r} is no {names}", file=file, key=key)
+        return {key: value}
+
+    return check
+
+
+def _list(file: str, key: str, value: Any) -> dict[str, Any]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError("a list of names is expected", file=file, key=key)
+    return {key: tuple(items)}
+
+
+def _fold(file: str, key: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"fold": value}
+    return {"fold": True, "fold_types": _list(file, key, value)[key]}
+
+
+_RULES: Mapping[str, Any] = {
+    "rankdir": _of(str),
+    "depth": _of(int, str),
+    "expand": _list,
+    "collapse": _list,
+    "group": _of(str),
+    "show": _list,
+    "theme": _of(str),
+    "themes": _of(dict),
+    "title": _of(str),
+    "scale": _of(int, float),
+    "background": _of(str),
+    "fold": _fold,
+    "hubs": _of(bool),
+}

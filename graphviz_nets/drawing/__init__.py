@@ -1,0 +1,1 @@
+"""What is shown (Diagram), where (layout), and as which shapes (Scene)."""

@@ -1,0 +1,253 @@
+"""Layout: coordinates for one group at a time, each from the sizes of its children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from graphviz_nets.drawing import route
+from graphviz_nets.drawing.diagram import Group
+from graphviz_nets.drawing.engine import PORT, Point, Problem, Solution, solve, straight
+
+Size: TypeAlias = tuple[float, float]
+
+PAD = 12.0
+"""Room between a group's border and its boxes, in pixels."""
+
+TITLE = 22.0
+"""Height of the strip at the top of an open group that holds its title."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where everything in a group is, from its upper left corner, in pixels, in the direction wanted.
+
+    Attributes
+    ----------
+    size : (width, height)
+        Of the whole group, title included.
+    boxes : tuple of points
+        Upper left corners, in the order of ``Group.boxes``.
+    wires : tuple of tuples of points
+        Bezier control points (1 + 3n), in the order of ``Group.wires``.
+    labels : tuple of points or None
+        Centres of the wires' labels.
+    ins, outs : mapping of port to point
+        Where wires cross the group's own border.
+    title : point
+        Upper left corner of the title.
+    """
+
+    size: Size
+    boxes: tuple[Point, ...]
+    wires: tuple[tuple[Point, ...], ...]
+    labels: tuple[Point | None, ...]
+    ins: Mapping[str, Point]
+    outs: Mapping[str, Point]
+    title: Point
+
+
+def layout(
+    group: Group,
+    sizes: Sequence[Size],
+    rankdir: str = "TB",
+    inside: Mapping[str, Placement] | None = None,
+    labels: Sequence[Size] = (),
+    title: float | None = None,
+) -> Placement:
+    """Place the boxes and wires of one group.
+
+    Parameters
+    ----------
+    group : Group
+        What to place; groups inside its open boxes are not looked at.
+    sizes : sequence of (width, height)
+        Of each box, as it is shown.
+    rankdir : {"TB", "BT", "LR", "RL"}
+        Direction of the flow.
+    inside : mapping of box id to Placement
+        Of the open boxes, whose border ports the wires are to meet.
+    labels : sequence of (width, height)
+        Of each wire's label; (0, 0) is none.
+    title : float or None
+        Width of the group's title; None for the outermost group, which has no frame.
+
+    Returns
+    -------
+    Placement
+        No two boxes overlap, and no wire passes through a box.
+    """
+    inside = inside or {}
+    axis = _Axis(rankdir)
+    index = {box.id: k for k, box in enumerate(group.boxes)}
+    ports: list[tuple[dict[str, int], dict[str, int]]] = []
+    flat = []
+    for box, size in zip(group.boxes, sizes, strict=True):
+        placed = inside.get(box.id)
+        sides = (placed.ins, placed.outs) if placed is not None else ({}, {})
+        wide, high = axis.size(size)
+        ports.append(({port: k for k, port in enumerate(sides[0])}, {port: k for k, port in enumerate(sides[1])}))
+        flat.append((wide, high, *(tuple(axis.cross(point) for point in side.values()) for side in sides)))
+    ins = {port: k for k, port in enumerate(group.ins)}
+    outs = {port: k for k, port in enumerate(group.outs)}
+    edges = []
+    for k, wire in enumerate(group.wires):
+        tail = index[wire.source] if wire.source else -1 - ins[wire.source_port]
+        head = index[wire.target] if wire.target else -1 - outs[wire.target_port]
+        tail_port = ports[tail][1].get(wire.source_port, -1) if tail >= 0 else -1
+        head_port = ports[head][0].get(wire.target_port.split("\0")[0], -1) if head >= 0 else -1
+        size = axis.size(labels[k]) if labels else (0.0, 0.0)
+        edges.append((tail, tail_port, head, head_port, *size))
+    problem = Problem(tuple(flat), len(ins), len(outs), tuple(edges), ranksep=24.0 if labels else 30.0)
+    return _frame(problem, _clear(problem, solve(problem)), axis, tuple(ins), tuple(outs), title)
+
+
+class _Axis:
+    """The engine knows one direction, from top to bottom; this turns sizes and points."""
+
+    def __init__(self, rankdir: str) -> None:
+        self.sideways = rankdir in ("LR", "RL")
+        self.mirrored = rankdir in ("BT", "RL")
+
+    def size(self, size: Size) -> Size:
+        """Return a size as the engine sees it."""
+        return (size[1], size[0]) if self.sideways else size
+
+    def cross(self, point: Point) -> float:
+        """Return a point's place along the border it lies on."""
+        return point[1] if self.sideways else point[0]
+
+    def point(self, x: float, y: float, length: float) -> Point:
+        """Return the real place of an engine's point; `length` is the drawing's extent along the flow."""
+        along = length - y if self.mirrored else y
+        return (along, x) if self.sideways else (x, along)
+
+
+def _clear(problem: Problem, solution: Solution) -> Solution:
+    """Move wire ends onto their ports and lead wires around boxes that they pass through."""
+    rectangles = [
+        (x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)
+    ]
+    xs = [x for box in rectangles for x in (box[0], box[2])] + [p[0] for curve in solution.edges for p in curve]
+    room = (min(xs, default=0.0) - PAD, -1.0, max(xs, default=0.0) + PAD, solution.height + 1.0)
+    curves = []
+    for edge, curve in zip(problem.edges, solution.edges, strict=True):
+        start, end = _ends(problem, solution, rectangles, edge)
+        fixed = (start, *curve[1:-1], end)
+        if route.through(fixed, rectangles):
+            fixed = route.around(start, end, rectangles, room) or fixed
+        curves.append(fixed)
+    return Solution(**{**solution.__dict__, "edges": tuple(curves)})
+
+
+def _ends(
+    problem: Problem,
+    solution: Solution,
+    rectangles: Sequence[route.Rectangle],
+    edge: tuple[int, int, int, int, float, float],
+) -> tuple[Point, Point]:
+    tail, tail_port, head, head_port = edge[:4]
+    if tail < 0:
+        start = (solution.ins[-1 - tail], 0.0)
+    else:
+        left, _, right, bottom = rectangles[tail]
+        start = (left + problem.boxes[tail][3][tail_port] if tail_port >= 0 else (left + right) / 2, bottom)
+    if head < 0:
+        end = (solution.outs[-1 - head], solution.height)
+    else:
+        left, top, right, _ = rectangles[head]
+        end = (left + problem.boxes[head][2][head_port] if head_port >= 0 else (left + right) / 2, top)
+    return start, end
+
+
+def _frame(
+    problem: Problem,
+    solution: Solution,
+    axis: _Axis,
+    ins: tuple[str, ...],
+    outs: tuple[str, ...],
+    title: float | None,
+) -> Placement:
+    """Turn the engine's answer into the wanted direction and put a frame with a title around it."""
+    length = solution.height
+
+    def turned(points: Sequence[Point]) -> list[Point]:
+        return [axis.point(x, y, length) for x, y in points]
+
+    sizes = [axis.size((box[0], box[1])) for box in problem.boxes]
+    corners = []
+    for (x, y), box, (width, height) in zip(solution.boxes, problem.boxes, sizes, strict=True):
+        one, two = axis.point(x, y, length), axis.point(x + box[0], y + box[1], length)
+        corners.append((min(one[0], two[0]), min(one[1], two[1])))
+    curves = [turned(curve) for curve in solution.edges]
+    labels = [None if label is None else axis.point(*label, length) for label in solution.labels]
+    ports_in = turned([(x, 0.0) for x in solution.ins])
+    ports_out = turned([(x, length) for x in solution.outs])
+
+    points = [p for curve in curves for p in route.flatten(curve, 6)] + ports_in + ports_out
+    for (x, y), (width, height) in zip(corners, sizes, strict=True):
+        points += [(x, y), (x + width, y + height)]
+    for label, edge in zip(labels, problem.edges, strict=True):
+        if label is not None:
+            width, height = axis.size((edge[4], edge[5]))
+            points += [(label[0] - width / 2, label[1] - height / 2), (label[0] + width / 2, label[1] + height / 2)]
+    left, top = (min((p[k] for p in points), default=0.0) for k in (0, 1))
+    right, bottom = (max((p[k] for p in points), default=0.0) for k in (0, 1))
+    pads = [0.0] * 4 if title is None else [PAD, TITLE + PAD / 2, PAD, PAD]  # left, top, right, bottom
+    dx, dy = pads[0] - left, pads[1] - top
+    size = (right - left + pads[0] + pads[2], bottom - top + pads[1] + pads[3])
+
+    def moved(points: Sequence[Point]) -> list[Point]:
+        return [(x + dx, y + dy) for x, y in points]
+
+    corners, curves = moved(corners), [moved(curve) for curve in curves]
+    labels = [None if label is None else (label[0] + dx, label[1] + dy) for label in labels]
+    ports_in, ports_out = moved(ports_in), moved(ports_out)
+    place = (PAD, 4.0)
+    if title is not None:
+        across = [] if axis.sideways else [x for x, _ in (ports_out if axis.mirrored else ports_in)]
+        start, width = _gap(across, title, size[0])
+        place, size = (start, 4.0), (width, size[1])
+    ends_in = [_border(p, axis, size, True) for p in ports_in]
+    ends_out = [_border(p, axis, size, False) for p in ports_out]
+    for k, edge in enumerate(problem.edges):
+        if edge[0] < 0:
+            curves[k] = [*straight([ends_in[-1 - edge[0]], curves[k][0]]), *curves[k][1:]]
+        if edge[2] < 0:
+            curves[k] = [*curves[k], *straight([curves[k][-1], ends_out[-1 - edge[2]]])[1:]]
+    return Placement(
+        size,
+        tuple(corners),
+        tuple(map(tuple, curves)),
+        tuple(labels),
+        dict(zip(ins, ends_in, strict=True)),
+        dict(zip(outs, ends_out, strict=True)),
+        place,
+    )
+
+
+def _border(point: Point, axis: _Axis, size: Size, entering: bool) -> Point:
+    """Return the place on the group's border straight before (or after) a port."""
+    at_start = entering != axis.mirrored
+    if axis.sideways:
+        return (0.0 if at_start else size[0], point[1])
+    return (point[0], 0.0 if at_start else size[1])
+
+
+def _gap(wires: Sequence[float], title: float, width: float) -> tuple[float, float]:
+    """Return where a title of this width fits between wires that cross its strip, and the width the group then needs.
+
+    Examples
+    --------
+    >>> _gap([20.0], 50.0, 100.0)
+    (30.0, 100.0)
+    >>> _gap([50.0], 60.0, 100.0)
+    (60.0, 132.0)
+    """
+    places = [PAD - PORT + 2, *sorted(wires), width - PAD + PORT - 2]
+    for before, after in zip(places, places[1:], strict=False):
+        if after - before >= title + 20:
+            return before + 10, width
+    start = places[-2] + 10
+    return start, max(width, start + title + PAD)

@@ -1,0 +1,167 @@
+"""Wires and boxes: which wires pass through a box, and a way around."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from graphviz_nets.drawing.engine import Point, straight
+
+Rectangle: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+CLEAR = 0.75
+"""How deep a wire may graze a box, in pixels, before it counts as passing through."""
+
+MARGIN = 6.0
+"""Distance that a re-routed wire keeps from boxes where there is room."""
+
+BEND = 40.0
+"""What one bend costs a re-routed wire, in pixels of length."""
+
+
+def flatten(curve: Sequence[Point], steps: int = 12) -> list[Point]:
+    """Return points along a Bezier curve (1 + 3n control points), ends included.
+
+    Examples
+    --------
+    >>> flatten([(0, 0), (0, 1), (0, 2), (0, 3)], steps=3)
+    [(0, 0), (0.0, 1.0), (0.0, 2.0), (0.0, 3.0)]
+    """
+    points = [curve[0]]
+    for k in range(0, len(curve) - 1, 3):
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve[k : k + 4]
+        for step in range(1, steps + 1):
+            t = step / steps
+            u = 1 - t
+            points.append(
+                (
+                    u**3 * ax + 3 * u * u * t * bx + 3 * u * t * t * cx + t**3 * dx,
+                    u**3 * ay + 3 * u * u * t * by + 3 * u * t * t * cy + t**3 * dy,
+                )
+            )
+    return points
+
+
+def crosses(start: Point, end: Point, box: Rectangle, clear: float = CLEAR) -> bool:
+    """Say whether a segment enters the inside of a box by more than `clear` (Liang and Barsky's clipping).
+
+    Examples
+    --------
+    >>> crosses((0, 5), (10, 5), (4, 0, 6, 10)), crosses((0, 5), (10, 5), (4, 5, 6, 10))
+    (True, False)
+    """
+    left, top, right, bottom = box[0] + clear, box[1] + clear, box[2] - clear, box[3] - clear
+    if left >= right or top >= bottom:
+        return False
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    enter, leave = 0.0, 1.0
+    for delta, low, high in ((dx, left - start[0], right - start[0]), (dy, top - start[1], bottom - start[1])):
+        if abs(delta) < 1e-9:
+            if low > 0 or high < 0:
+                return False
+            continue
+        one, two = low / delta, high / delta
+        enter, leave = max(enter, min(one, two)), min(leave, max(one, two))
+    return enter < leave
+
+
+def through(curve: Sequence[Point], boxes: Sequence[Rectangle]) -> bool:
+    """Say whether a curve passes through one of the boxes."""
+    xs, ys = [p[0] for p in curve], [p[1] for p in curve]
+    near = [b for b in boxes if b[0] < max(xs) and b[2] > min(xs) and b[1] < max(ys) and b[3] > min(ys)]
+    if not near:
+        return False
+    points = flatten(curve)
+    return any(crosses(a, b, box) for a, b in zip(points, points[1:], strict=False) for box in near)
+
+
+def around(start: Point, end: Point, boxes: Sequence[Rectangle], room: Rectangle) -> tuple[Point, ...] | None:
+    """Return a right-angled way from `start` (leaving downwards) to `end` (arriving from above) that avoids the boxes.
+
+    Lines of the grid run beside the boxes at `MARGIN` or half way to the next box; A* weighs length and bends.
+
+    Returns
+    -------
+    tuple of points or None
+        Bezier control points with rounded corners, or None where there is no way.
+    """
+    xs = _lines([b[0] for b in boxes], [b[2] for b in boxes], start[0], end[0], room[0], room[2])
+    ys = _lines([b[1] for b in boxes], [b[3] for b in boxes], start[1], end[1], room[1], room[3])
+    goal = bisect_left(xs, end[0]), bisect_left(ys, end[1])
+    first = bisect_left(xs, start[0]), bisect_left(ys, start[1])
+    queue: list[tuple[float, float, tuple[int, int], tuple[int, int]]] = [(0.0, 0.0, first, (0, 1))]
+    best: dict[tuple[tuple[int, int], tuple[int, int]], float] = {(first, (0, 1)): 0.0}
+    came: dict[tuple[tuple[int, int], tuple[int, int]], tuple[tuple[int, int], tuple[int, int]]] = {}
+    blocked: dict[tuple[int, int, int, int], bool] = {}
+    while queue:
+        _, cost, here, way = heapq.heappop(queue)
+        if here == goal and way == (0, 1):
+            steps = [(here, way)]
+            while steps[-1] in came:
+                steps.append(came[steps[-1]])
+            return _rounded([(xs[i], ys[j]) for (i, j), _ in reversed(steps)])
+        if cost > best[here, way]:
+            continue
+        for turn in ((0, 1), (1, 0), (-1, 0), (0, -1)):
+            nxt = here[0] + turn[0], here[1] + turn[1]
+            if turn == (-way[0], -way[1]) or not (0 <= nxt[0] < len(xs) and 0 <= nxt[1] < len(ys)):
+                continue
+            side = (*min(here, nxt), *max(here, nxt))
+            if side not in blocked:
+                a, b = (xs[side[0]], ys[side[1]]), (xs[side[2]], ys[side[3]])
+                blocked[side] = any(crosses(a, b, box) for box in boxes)
+            if blocked[side]:
+                continue
+            step = abs(xs[nxt[0]] - xs[here[0]]) + abs(ys[nxt[1]] - ys[here[1]])
+            total = cost + step + BEND * (turn != way)
+            if total < best.get((nxt, turn), float("inf")):
+                best[nxt, turn] = total
+                came[nxt, turn] = here, way
+                rest = abs(xs[nxt[0]] - end[0]) + abs(ys[nxt[1]] - end[1])
+                heapq.heappush(queue, (total + rest, total, nxt, turn))
+    return None
+
+
+def _lines(lows: Sequence[float], highs: Sequence[float], a: float, b: float, first: float, last: float) -> list[float]:
+    """Return grid lines beside every box, the two ends, and the room's borders, in order."""
+    borders = sorted({*lows, *highs})
+    result: list[float] = []
+    wanted = {a, b, first, last}
+    for low in lows:
+        k = bisect_left(borders, low)
+        wanted.add(low - min(MARGIN, (low - borders[k - 1]) / 2 if k else MARGIN))
+    for high in highs:
+        k = bisect_left(borders, high)
+        wanted.add(high + min(MARGIN, (borders[k + 1] - high) / 2 if k + 1 < len(borders) else MARGIN))
+    for line in wanted:
+        insort(result, line)
+    return result
+
+
+def _rounded(points: Sequence[Point], radius: float = 7.0) -> tuple[Point, ...]:
+    """Return the Bezier control points of a right-angled way with rounded corners."""
+    corners = [points[0]]
+    for before, here, after in zip(points, points[1:], points[2:], strict=False):
+        if (before[0] == here[0]) != (here[0] == after[0]):
+            corners.append(here)
+    corners.append(points[-1])
+    result = list(straight(corners[:1] if len(corners) < 2 else [corners[0], corners[0]]))[:1]
+    for k in range(1, len(corners)):
+        (x0, y0), (x1, y1) = result[-1], corners[k]
+        if k == len(corners) - 1:
+            result += straight([(x0, y0), (x1, y1)])[1:]
+            continue
+        x2, y2 = corners[k + 1]
+        xb, yb = corners[k - 1]
+        before, after = abs(x1 - xb) + abs(y1 - yb), abs(x2 - x1) + abs(y2 - y1)
+        r = min(radius, before / 2, after / 2)
+        start = (x1 + (xb - x1) * r / before, y1 + (yb - y1) * r / before)
+        stop = (x1 + (x2 - x1) * r / after, y1 + (y2 - y1) * r / after)
+        result += straight([(x0, y0), start])[1:]
+        # A control point at 0.55 of the radius from the corner's ends makes a quarter of a circle.
+        bend = [(p[0] + (x1 - p[0]) * 0.55, p[1] + (y1 - p[1]) * 0.55) for p in (start, stop)]
+        result += [bend[0], bend[1], stop]
+    return tuple(result)

@@ -1,0 +1,415 @@
+"""Scene: shapes with coordinates. SVG, PNG, PDF, HTML and JSON are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from graphviz_nets.config import Options
+from graphviz_nets.drawing import theme as themes
+from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
+from graphviz_nets.drawing.engine import Point
+from graphviz_nets.drawing.layout import Placement, Size, layout
+from graphviz_nets.drawing.text import Font, font
+
+SCHEMA = 1
+"""Version of the JSON form."""
+
+WIDEST = 230.0
+"""Width that a box's text may take, in pixels."""
+
+NARROWEST = 74.0
+LINE = 15.0
+SIDE = 9.0
+ARROW = 7.0
+MARGIN = 16.0
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle with rounded corners; `style` names its colours, `fill` overrides them."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    style: str
+    radius: float = 0.0
+    fill: str | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text with its baseline's start (or middle, or end) at (x, y), `width` pixels wide."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    width: float
+    style: str = "text"
+    bold: bool = False
+    anchor: str = "start"
+    whole: str = ""  # the text before it was cut
+    fill: str | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Bezier control points (1 + 3n)."""
+
+    points: tuple[Point, ...]
+    style: str = "wire"
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """A filled area."""
+
+    points: tuple[Point, ...]
+    style: str = "arrow"
+
+
+Shape: TypeAlias = "Rect | Text | Curve | Polygon"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Shapes that belong to one box, wire or legend, at an offset.
+
+    Attributes
+    ----------
+    kind : {"node", "scope", "fold", "stub", "wire", "legend", "row"}
+        ``data-kind``; a wire has `source` and `target` in place of an id.
+    box : (width, height)
+        Of a box; (0, 0) for a wire.
+    can_open, is_open : bool
+        For groups.
+    """
+
+    id: str
+    kind: str
+    x: float
+    y: float
+    box: Size
+    shapes: tuple[Shape, ...]
+    label: str = ""
+    category: str = ""
+    source: str = ""
+    target: str = ""
+    control: bool = False
+    can_open: bool = False
+    is_open: bool = False
+    parent: str = ""
+    rows: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture: items from back to front.
+
+    Attributes
+    ----------
+    width, height : float
+        Of the picture, in pixels.
+    details : mapping of id to mapping
+        What is known of every box and folded row.
+    text_lacks : bool
+        Whether some text needs glyphs that the font has not.
+    """
+
+    width: float
+    height: float
+    items: tuple[Item, ...]
+    title: str
+    rankdir: str
+    theme: themes.Theme
+    details: Mapping[str, Mapping[str, Any]]
+    description: str = ""
+    framework: str = ""
+    totals: Mapping[str, int | None] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    background: str | None = None
+    font: Path | None = None
+    text_lacks: bool = False
+
+
+def scene(diagram: Diagram, options: Options | None = None) -> Scene:
+    """Lay out a diagram and draw it.
+
+    Parameters
+    ----------
+    diagram : Diagram
+        What to show.
+    options : Options, optional
+        `theme`, `font` and `background` matter here.
+
+    Examples
+    --------
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> from graphviz_nets.drawing.diagram import diagram
+    >>> op = Builder("two")
+    >>> picture = scene(diagram(op.model([op.Relu(op.input("x", "float32", (1, 8)))])))
+    >>> [item.id for item in picture.items if item.kind == "node"]
+    ['x', 'Relu']
+    """
+    options = options or Options()
+    look = themes.theme(options.theme, options.themes)
+    pen = _Pen(look, font(options.font), font(options.font, bold=True), diagram)
+    placed = _place(diagram, pen)
+    items = _items(diagram, pen, placed)
+    width, height = placed[""].size
+    header, top, least = _header(diagram, pen)
+    footer, more, wide = _legend(diagram, pen, top + height + MARGIN)
+    items = [replace(item, x=item.x + MARGIN, y=item.y + top) for item in items]
+    details: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        if item.details:
+            details[item.id] = item.details
+    totals = diagram.totals
+    return Scene(
+        max(width + 2 * MARGIN, least, wide),
+        top + height + MARGIN + more,
+        (*header, *items, *footer),
+        diagram.title,
+        diagram.rankdir,
+        look,
+        details | pen.rows,
+        f"{diagram.framework} network with {totals['layers'] or totals['nodes']} layers",
+        diagram.framework,
+        totals,
+        diagram.problems,
+        options.background,
+        options.font,
+        pen.lacks,
+    )
+
+
+class _Pen:
+    """Measures and draws boxes in one look."""
+
+    def __init__(self, look: themes.Theme, plain: Font, bold: Font, diagram: Diagram) -> None:
+        self.look = look
+        self.plain = plain
+        self.bold = bold
+        self.overlay = diagram.overlay
+        self.lacks = False
+        self.rows: dict[str, Mapping[str, Any]] = {}
+
+    def text(self, x: float, y: float, text: str, *, size: float | None = None, width: float = WIDEST, **more: Any) -> Text:
+        """Return a line of text, cut to a width; control characters become visible."""
+        size = self.look.size if size is None else size
+        face = self.bold if more.get("bold") else self.plain
+        clean = visible(text)
+        self.lacks = self.lacks or face.lacks(clean)
+        short = face.cut(clean, size, width)
+        return Text(x, y, short, size, face.width(short, size), whole=clean if short != clean else "", **more)
+
+    def box(self, box: Box) -> tuple[Size, tuple[Shape, ...]]:
+        """Return the size and the shapes of a box that is not open."""
+        look = self.look
+        fill = self._value_fill(box)
+        ink = None if fill is None else themes.ink(fill)
+        lines: list[Text] = [self.text(SIDE + 3, 0, box.title or box.type, bold=True, fill=ink)]
+        if box.type and box.type != box.title:
+            lines.append(self.text(SIDE + 3, 0, box.type, size=look.small, style="muted", fill=ink))
+        words = self.plain.wrap(tuple(map(visible, box.caption)), look.small, WIDEST - 40)
+        lines += [self.text(SIDE + 3, 0, line, size=look.small, style="muted", fill=ink) for line in words]
+        if fill is not None and box.value is not None:
+            lines.append(self.text(SIDE + 3, 0, f"{box.value:.6g}", size=look.small, style="text", fill=ink))
+        rows = [self._row(row.title, row.type, row.caption, ink) for row in box.rows]
+        self.rows |= {row.id: dict(row.details) | {"row_of": box.id} for row in box.rows}
+        width = max([NARROWEST, *(line.x + line.width + SIDE for line in lines), *(wide for wide, _ in rows)])
+        shapes: list[Shape] = []
+        y = 5.0
+        placed: list[Shape] = []
+        for line in lines:
+            y += LINE
+            placed.append(replace(line, y=y - 3.5))
+        y += 5
+        marks: list[Shape] = []
+        for row, (_, parts) in zip(box.rows, rows, strict=True):
+            placed.append(Rect(3, y, width - 3, 0.75, "rule"))
+            marks.append(Rect(0, y, 4, LINE + 3, f"accent-{row.kind}"))
+            placed += [replace(part, y=y + LINE - 2) for part in parts]
+            y += LINE + 3
+        height = round(y) + (2 if box.rows else 0)
+        width = round(width + 0.5)
+        style = "stub" if box.shown_as == "stub" else f"box-{box.kind or 'other'}"
+        if box.members:
+            # A second sheet behind says that there is more inside.
+            shapes.append(Rect(4, 4, width - 4, height - 4, style, 5.0, fill))
+            shapes.append(Rect(0, 0, width - 4, height - 4, style, 5.0, fill))
+        else:
+            shapes.append(Rect(0, 0, width, height, style, 5.0, fill))
+        if box.shown_as != "stub":
+            end = height - (4 if box.members else 0)
+            first = marks[0].y if marks and isinstance(marks[0], Rect) else end
+            shapes.append(Rect(0, 5, 4, first - 5 if marks else end - 10, f"accent-{box.kind or 'other'}"))
+            shapes += [
+                replace(mark, height=mark.height - 5) if k == len(marks) - 1 and isinstance(mark, Rect) else mark
+                for k, mark in enumerate(marks)
+            ]
+        return (width, height), (*shapes, *placed)
+
+    def _row(self, title: str, type_: str, words: Sequence[str], ink: str | None) -> tuple[float, list[Text]]:
+        small = self.look.small
+        name = self.text(SIDE + 3, 0, title, size=small, width=WIDEST * 0.5, fill=ink)
+        said = ", ".join((type_, *words)) if type_.lower() != title.lower() else ", ".join(words)
+        about = self.text(SIDE + 3 + name.width + 8, 0, said, size=small, width=WIDEST * 0.55, style="muted", fill=ink)
+        parts = [name, about] if said else [name]
+        return max(part.x + part.width for part in parts) + SIDE, parts
+
+    def _value_fill(self, box: Box) -> str | None:
+        if self.overlay is None:
+            return None
+        if box.value is None:
+            return self.look.light.background
+        _, low, high = self.overlay
+        return themes.ramp((box.value - low) / (high - low) if high > low else 0.5)
+
+    def label(self, wire: Wire) -> Size:
+        """Return the room that a wire's label takes."""
+        if not wire.label:
+            return (0.0, 0.0)
+        return (self.text(0, 0, wire.label, size=self.look.small - 1).width + 8, LINE - 1)
+
+
+def visible(text: str) -> str:
+    """Return text for a picture: control characters and what XML forbids as visible symbols, line breaks as one.
+
+    Examples
+    --------
+    >>> visible("a\\nb\\x00")
+    'a␊b␀'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible(char) for char in text)
+
+
+def _visible(char: str) -> str:
+    code = ord(char)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE or code in _BIDI:
+        return "\ufffd"
+    return char
+
+
+# Marks that change the direction of the text around them.
+_BIDI = frozenset((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0xFEFF))
+
+
+def _place(diagram: Diagram, pen: _Pen) -> dict[str, Placement]:
+    """Lay out every group, inner ones first."""
+    order: list[tuple[str, Group, str | None]] = [("", diagram.root, None)]
+    for _, group, _ in order:
+        order += [(box.id, box.group, box.title) for box in group.boxes if box.group is not None]
+    placed: dict[str, Placement] = {}
+    for name, group, title in reversed(order):
+        sizes = [placed[box.id].size if box.group is not None else pen.box(box)[0] for box in group.boxes]
+        inside = {box.id: placed[box.id] for box in group.boxes if box.group is not None}
+        labels = [pen.label(wire) for wire in group.wires]
+        wide = None if title is None else pen.text(0, 0, title, bold=True, size=pen.look.small + 0.5).width
+        placed[name] = layout(group, sizes, diagram.rankdir, inside, labels if any(w for w, _ in labels) else (), wide)
+    return placed
+
+
+def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list[Item]:
+    """Return frames of open groups, then wires, then boxes, then the wires' labels."""
+    frames: list[Item] = []
+    wires: list[Item] = []
+    nodes: list[Item] = []
+    labels: list[Item] = []
+    waiting: list[tuple[str, Group, float, float]] = [("", diagram.root, 0.0, 0.0)]
+    for name, group, x0, y0 in waiting:
+        here = placed[name]
+        for box, (x, y) in zip(group.boxes, here.boxes, strict=True):
+            about = {
+                "label": _spoken(box),
+                "parent": name,
+                "details": {**box.details, "id": box.id, "kind": box.kind, "type": box.type, "rows": [r.id for r in box.rows]},
+            }
+            if box.group is not None:
+                inner = placed[box.id]
+                title = pen.text(*inner.title, box.title, bold=True, size=pen.look.small + 0.5, width=WIDEST, style="muted")
+                shapes: tuple[Shape, ...] = (
+                    Rect(0, 0, *inner.size, "group", 8.0),
+                    replace(title, y=title.y + pen.look.small + 1),
+                )
+                frames.append(
+                    Item(box.id, "scope", x0 + x, y0 + y, inner.size, shapes, can_open=True, is_open=True, **about)  # type: ignore[arg-type]
+                )
+                waiting.append((box.id, box.group, x0 + x, y0 + y))
+            else:
+                size, shapes = pen.box(box)
+                nodes.append(
+                    Item(box.id, box.shown_as, x0 + x, y0 + y, size, shapes, category=box.kind,
+                         can_open=box.members > 0, rows=tuple(row.id for row in box.rows), **about)  # type: ignore[arg-type]
+                )  # fmt: skip
+        for wire, curve, label in zip(group.wires, here.wires, here.labels, strict=True):
+            ends = {"source": wire.source or name, "target": wire.target or name, "control": wire.control}
+            final = bool(wire.target) and not wire.target_port.strip("\0") or "\0" in wire.target_port
+            wires.append(
+                Item("", "wire", x0, y0, (0, 0), _wire(curve, wire.control, final), ", ".join(wire.values), **ends)  # type: ignore[arg-type]
+            )
+            if label is not None and wire.label:
+                text = pen.text(label[0], label[1] + 3.5, wire.label, size=pen.look.small - 1, style="muted", anchor="middle")
+                halo = Rect(label[0] - text.width / 2 - 2, label[1] - 6.5, text.width + 4, 13, "halo-group" if name else "halo", 3.0)
+                labels.append(Item("", "label", x0, y0, (0, 0), (halo, text), **ends))  # type: ignore[arg-type]
+    return frames + wires + nodes + labels
+
+
+def _wire(curve: Sequence[Point], control: bool, final: bool) -> tuple[Shape, ...]:
+    """Return a wire, with an arrow head where it arrives at a box."""
+    if not final:
+        return (Curve(tuple(curve), "wire", control),)
+    (x2, y2), before = curve[-1], next((p for p in reversed(curve[:-1]) if p != curve[-1]), curve[0])
+    length = ((x2 - before[0]) ** 2 + (y2 - before[1]) ** 2) ** 0.5 or 1.0
+    ux, uy = (x2 - before[0]) / length, (y2 - before[1]) / length
+    base = (x2 - ux * ARROW, y2 - uy * ARROW)
+    half = ARROW * 0.42
+    head = ((x2, y2), (base[0] - uy * half, base[1] + ux * half), (base[0] + uy * half, base[1] - ux * half))
+    # The line ends inside the head, so that its blunt end does not show beside the tip.
+    stop = (x2 - ux * ARROW * 0.6, y2 - uy * ARROW * 0.6)
+    last = curve[-2] if length > ARROW else stop
+    return (Curve((*curve[:-2], last, stop), "wire", control), Polygon(head, "arrow"))
+
+
+def _spoken(box: Box) -> str:
+    """Return what a screen reader says of a box."""
+    parts = [box.title, box.type if box.type != box.title else "", *box.caption]
+    return ", ".join(visible(part) for part in parts if part)
+
+
+def _header(diagram: Diagram, pen: _Pen) -> tuple[list[Item], float, float]:
+    """Return the title and its totals, the height they take, and the least width of the picture."""
+    if not diagram.title:
+        return [], MARGIN, 0.0
+    title = pen.text(MARGIN, MARGIN + 13, diagram.title, size=16, bold=True, width=900)
+    return [Item("", "title", 0, 0, (0, 0), (title,), diagram.title)], MARGIN + 30, title.width + 2 * MARGIN
+
+
+def _legend(diagram: Diagram, pen: _Pen, y: float) -> tuple[list[Item], float, float]:
+    """Return the overlay's legend, or nothing; the height and width it takes."""
+    if diagram.overlay is None:
+        return [], 0.0, 0.0
+    title, low, high = diagram.overlay
+    bar, cells = 200.0, 40
+    shapes: list[Shape] = []
+    above = pen.text(0, 11, title or "value", size=pen.look.small, style="muted")
+    shapes.append(above)
+    for k in range(cells):
+        wide = bar / cells
+        shapes.append(Rect(k * wide, 17, wide + 0.3, 10, "ramp", 0.0, themes.ramp(k / (cells - 1))))
+    shapes.append(pen.text(0, 40, f"{low:.6g}", size=pen.look.small, style="text"))
+    shapes.append(pen.text(bar, 40, f"{high:.6g}", size=pen.look.small, style="text", anchor="end"))
+    item = Item("", "legend", MARGIN, y, (bar, 44.0), tuple(shapes), f"{title}: {low:.6g} to {high:.6g}")
+    return [item], 44.0 + MARGIN, max(bar, above.width) + 2 * MARGIN

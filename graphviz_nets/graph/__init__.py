@@ -1,0 +1,1 @@
+"""The ONNX-based intermediate representation and the passes over it."""

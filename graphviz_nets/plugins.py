@@ -1,0 +1,100 @@
+"""Converters, renderers and rule modules by name: ours from a table, others' from entry points.
+
+A third party adds a format by declaring an entry point in the group ``graphviz_nets.converters`` or
+``graphviz_nets.renderers``; the object it names follows :class:`Converter` or :class:`Renderer`. Nothing is imported
+before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+BUILTIN: Mapping[str, Mapping[str, str]] = {
+    "converters": {
+        "caffe": "graphviz_nets.converters.caffe:converter",
+        "onnx": "graphviz_nets.converters.onnx:converter",
+    },
+    "renderers": {
+        "dot": "graphviz_nets.renderers.dot:renderer",
+        "svg": "graphviz_nets.renderers.svg:renderer",
+        "png": "graphviz_nets.renderers.png:renderer",
+        "pdf": "graphviz_nets.renderers.pdf:renderer",
+        "html": "graphviz_nets.renderers.html:renderer",
+        "json": "graphviz_nets.renderers.json:renderer",
+        "notebook": "graphviz_nets.renderers.notebook:renderer",
+    },
+    # Shape and cost rules of foreign domains, looked up by ONNX domain.
+    "rules": {"caffe": "graphviz_nets.converters.caffe_rules"},
+}
+
+
+class Converter(Protocol):
+    """What reads one family of files.
+
+    ``match`` is cheap (it sees the path and the first 4 KiB) and says how sure it is, 0 (not mine) to 100; ``open``
+    returns a :class:`graphviz_nets.graph.ir.Model`.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+
+    def match(self, path: Path, head: bytes) -> int: ...
+
+    def open(self, path: Path, data: bytes | None, options: Any) -> Any: ...
+
+
+class Renderer(Protocol):
+    """What writes one format. ``wants`` says what it is given: a ``diagram`` (no coordinates) or a ``scene``."""
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    wants: str
+
+    def write(self, picture: Any, options: Any) -> bytes: ...
+
+
+def names(group: str) -> tuple[str, ...]:
+    """Return the names of all converters, renderers or rule modules, ours first, without importing any.
+
+    Examples
+    --------
+    >>> "svg" in names("renderers")
+    True
+    """
+    from importlib.metadata import entry_points
+
+    ours = BUILTIN[group]
+    others = {point.name for point in entry_points(group=f"graphviz_nets.{group}")}
+    return (*ours, *sorted(others - ours.keys()))
+
+
+def resolve(group: str, name: str) -> Any:
+    """Return the plugin called `name`, or None where there is none.
+
+    Parameters
+    ----------
+    group : {"converters", "renderers", "rules"}
+        The kind of plugin.
+    name : str
+        Its name in our table or its entry point's name.
+
+    Examples
+    --------
+    >>> resolve("renderers", "no-such-format") is None
+    True
+    """
+    target = BUILTIN[group].get(name)
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        found = import_module(module)
+        return getattr(found, attribute) if attribute else found
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=f"graphviz_nets.{group}", name=name):
+        return point.load()
+    return None

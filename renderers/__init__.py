@@ -1,0 +1,72 @@
+"""Renderers: each writes one format from a Diagram or a Scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from graphviz_nets import plugins
+from graphviz_nets.config import Options
+from graphviz_nets.errors import RenderError
+from graphviz_nets.graph.ir import Model
+
+
+def draw(model: Model, formats: Iterable[str], options: Options | None = None) -> list[bytes]:
+    """Return the model drawn in each of the formats; the layout is made once for all of them.
+
+    Parameters
+    ----------
+    model : Model
+        With shapes.
+    formats : iterable of str
+        Renderer names: ``dot``, ``svg``, ``png``, ``pdf``, ``html``, ``json`` or a plugin's.
+    options : Options, optional
+        What and how to draw.
+
+    Raises
+    ------
+    RenderError
+        For an unknown format, naming the known ones.
+    """
+    from graphviz_nets.drawing.diagram import diagram
+    from graphviz_nets.drawing.scene import scene
+
+    options = options or Options()
+    renderers = [find(name) for name in formats]
+    plan = diagram(model, options)
+    pictures: dict[str, Any] = {"diagram": plan}
+    if any(renderer.wants != "diagram" for renderer in renderers):
+        pictures["scene"] = scene(plan, options)
+    return [renderer.write(pictures[renderer.wants], options) for renderer in renderers]
+
+
+def find(name: str) -> Any:
+    """Return a renderer by name, or raise RenderError with the names there are."""
+    found = plugins.resolve("renderers", name)
+    if found is None or not hasattr(found, "wants"):
+        raise RenderError(f"no renderer for {name!r}", hint=f"one of {', '.join(formats())}")
+    return found
+
+
+def formats() -> tuple[str, ...]:
+    """Return the names of all renderers."""
+    return tuple(name for name in plugins.names("renderers") if name != "notebook")
+
+
+def by_suffix(path: Path) -> str:
+    """Return the name of the renderer for a file's suffix.
+
+    Examples
+    --------
+    >>> by_suffix(Path("net.svg"))
+    'svg'
+    """
+    suffix = path.suffix.lower()
+    ours = suffix[1:]
+    if ours in plugins.BUILTIN["renderers"] and ours != "notebook":
+        return ours
+    for name in formats():
+        if suffix and suffix in find(name).suffixes:
+            return name
+    raise RenderError(f"the suffix {suffix!r} of {path} names no format", hint=f"one of {', '.join(formats())}")

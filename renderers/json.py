@@ -1,0 +1,102 @@
+"""JSON: the Scene as data, with a schema version."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from graphviz_nets.config import Options
+from graphviz_nets.drawing.scene import SCHEMA, Item, Scene
+
+from .svg import paint
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Writes the Scene as one JSON object."""
+
+    name: str = "json"
+    title: str = "The drawing as JSON (boxes, wires, shapes, details)"
+    suffixes: tuple[str, ...] = (".json",)
+    wants: str = "scene"
+
+    def write(self, scene: Scene, options: Options) -> bytes:
+        """Return the file's bytes, UTF-8, with sorted keys."""
+        return (dumps(document(scene)) + "\n").encode()
+
+
+renderer = Renderer()
+
+
+def dumps(value: Any) -> str:
+    """Return strict JSON: not-a-number and infinities become strings, unpaired surrogates become escapes."""
+    text = json.dumps(_strict(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            return str(value)
+        return round(value, 3) if abs(value) >= 0.01 else value
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value
+
+
+def document(scene: Scene) -> dict[str, Any]:
+    """Return the scene as plain data: ``boxes``, ``wires`` and everything else that is drawn, each with its shapes."""
+    boxes = [item for item in scene.items if item.id]
+    wires = [item for item in scene.items if item.kind == "wire"]
+    others = [item for item in scene.items if not item.id and item.kind != "wire"]
+    styles = dict.fromkeys(shape.style for item in scene.items for shape in item.shapes)
+    return {
+        "schema_version": SCHEMA,
+        "title": scene.title,
+        "framework": scene.framework,
+        "rankdir": scene.rankdir,
+        "width": scene.width,
+        "height": scene.height,
+        "totals": dict(scene.totals),
+        "problems": list(scene.problems),
+        "styles": {style: dict(zip(("fill", "stroke"), paint(style, scene.theme.light), strict=True)) for style in styles},
+        "boxes": [_box(item, scene) for item in boxes],
+        "wires": [
+            {"from": item.source, "to": item.target, "control": item.control, "values": item.label,
+             "x": item.x, "y": item.y, "shapes": _shapes(item)}
+            for item in wires
+        ],
+        "decoration": [{"kind": item.kind, "x": item.x, "y": item.y, "shapes": _shapes(item)} for item in others],
+    }  # fmt: skip
+
+
+def _box(item: Item, scene: Scene) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "kind": item.kind,
+        "category": item.category,
+        "parent": item.parent,
+        "open": item.is_open,
+        "can_open": item.can_open,
+        "x": item.x,
+        "y": item.y,
+        "width": item.box[0],
+        "height": item.box[1],
+        "rows": list(item.rows),
+        "details": {**item.details, "rows": {row: scene.details[row] for row in item.rows}},
+        "shapes": _shapes(item),
+    }
+
+
+def _shapes(item: Item) -> list[dict[str, Any]]:
+    result = []
+    for shape in item.shapes:
+        defaults = {f.name: f.default for f in fields(shape)}
+        given = {key: value for key, value in asdict(shape).items() if value != defaults[key]}
+        result.append({"shape": type(shape).__name__.lower(), **given})
+    return result

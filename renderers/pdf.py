@@ -1,0 +1,39 @@
+"""PDF: the SVG converted by svg2pdf, text kept as text in our own font."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphviz_nets.config import Options
+from graphviz_nets.drawing.scene import Scene
+from graphviz_nets.errors import RenderError
+
+from .png import fonts
+from .svg import svg
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Writes a one-page vector PDF of the drawing's size."""
+
+    name: str = "pdf"
+    title: str = "Portable Document Format"
+    suffixes: tuple[str, ...] = (".pdf",)
+    wants: str = "scene"
+
+    def write(self, scene: Scene, options: Options) -> bytes:
+        """Return the file's bytes."""
+        import svg2pdf_py
+
+        database = svg2pdf_py.FontDatabase()
+        for path in fonts(scene):
+            database.load_font_file(path)
+        if scene.text_lacks:
+            database.load_system_fonts()
+        try:
+            return bytes(svg2pdf_py.svg_to_pdf(svg(scene, styled=False), database, svg2pdf_py.ConversionOptions()))
+        except (ValueError, RuntimeError) as fault:
+            raise RenderError(f"svg2pdf cannot draw the picture: {fault}") from None
+
+
+renderer = Renderer()

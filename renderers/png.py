@@ -1,0 +1,62 @@
+"""PNG: the SVG drawn by resvg, with our own font."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from graphviz_nets.config import Options
+from graphviz_nets.drawing.scene import Scene
+from graphviz_nets.drawing.text import FAMILY, font, roboto
+from graphviz_nets.errors import RenderError
+
+from .svg import svg
+
+PIXELS = 64_000_000
+"""Largest picture; the scale is lowered beyond it."""
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Writes PNG at `Options.scale` pixels to a pixel of the drawing."""
+
+    name: str = "png"
+    title: str = "Portable Network Graphics"
+    suffixes: tuple[str, ...] = (".png",)
+    wants: str = "scene"
+
+    def write(self, scene: Scene, options: Options) -> bytes:
+        """Return the file's bytes."""
+        import resvg_py
+
+        scale = fit(scene, options.scale)
+        if scale < options.scale:
+            print(f"warning: the picture is larger than 64 Mpx, so the scale is {scale:.3g}", file=sys.stderr)
+        try:
+            return bytes(
+                resvg_py.svg_to_bytes(
+                    svg_string=svg(scene, styled=False),
+                    zoom=scale,
+                    font_files=fonts(scene),
+                    font_family=FAMILY if scene.font is None else font(scene.font).family,
+                    # Fonts of the system help out only where ours lacks a glyph: the same file anywhere else.
+                    skip_system_fonts=not scene.text_lacks,
+                )
+            )
+        except ValueError as fault:
+            raise RenderError(f"resvg cannot draw the picture: {fault}") from None
+
+
+renderer = Renderer()
+
+
+def fit(scene: Scene, scale: float) -> float:
+    """Return the scale, lowered where the picture would have more than `PIXELS`."""
+    area = scene.width * scene.height
+    return scale if area * scale**2 <= PIXELS else (PIXELS / area) ** 0.5 * 0.999
+
+
+def fonts(scene: Scene) -> list[str]:
+    """Return the font files that the text was measured with."""
+    files = [roboto(), roboto(bold=True)] if scene.font is None else [scene.font]
+    return [str(path) for path in files]

@@ -1,0 +1,199 @@
+"""SVG: a walk over the Scene. PNG, PDF and HTML are made from its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphviz_nets.config import Options
+from graphviz_nets.drawing.scene import Curve, Item, Polygon, Rect, Scene, Text, visible
+from graphviz_nets.drawing.text import FAMILY
+from graphviz_nets.drawing.theme import Palette
+
+STACK = f"{FAMILY}, 'Helvetica Neue', Arial, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Writes SVG 1.1 with a stylesheet for light, dark and print."""
+
+    name: str = "svg"
+    title: str = "Scalable Vector Graphics"
+    suffixes: tuple[str, ...] = (".svg",)
+    wants: str = "scene"
+
+    def write(self, scene: Scene, options: Options) -> bytes:
+        """Return the file's bytes."""
+        return ('<?xml version="1.0" encoding="UTF-8"?>\n' + svg(scene)).encode()
+
+
+renderer = Renderer()
+
+
+def escape(text: str) -> str:
+    """Return text for XML content or a double-quoted attribute: the one place where that is done.
+
+    Examples
+    --------
+    >>> escape('<a href="x">&')
+    '&lt;a href=&quot;x&quot;&gt;&amp;'
+    """
+    clean = visible(text)
+    return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def num(value: float) -> str:
+    """Return a coordinate with at most two decimals.
+
+    Examples
+    --------
+    >>> num(1.0), num(0.126), num(-0.001)
+    ('1', '0.13', '0')
+    """
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def svg(scene: Scene, *, styled: bool = True, ids: str = "", root: str = "") -> str:
+    """Return the scene as one ``<svg>`` element.
+
+    Parameters
+    ----------
+    scene : Scene
+        What to draw.
+    styled : bool
+        Add the stylesheet; without it the light theme's concrete colours are all there is (PNG and PDF).
+    ids : str
+        Makes the stylesheet's class unique, where several drawings share a page.
+    root : str
+        More attributes of the root element, already escaped.
+    """
+    width, height = num(scene.width), num(scene.height)
+    scope = f"gvn{ids}"
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{scope}" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" font-family="{STACK}"{root}>',
+        f"<title>{escape(scene.title or 'network')}</title>",
+        f"<desc>{escape(scene.description)}</desc>",
+    ]
+    if styled:
+        lines.append(f"<style>{stylesheet(scene, scope)}</style>")
+    background = scene.background or scene.theme.light.background
+    if background != "transparent":
+        style = "" if scene.background else ' class="background"'
+        lines.append(f'<rect{style} width="{width}" height="{height}" fill="{escape(background)}"/>')
+    for item in scene.items:
+        lines += _item(item, scene.theme.light)
+    lines.append("</svg>")
+    return "\n".join(lines) + "\n"
+
+
+def _item(item: Item, palette: Palette) -> Iterator[str]:
+    place = f' transform="translate({num(item.x)} {num(item.y)})"' if item.x or item.y else ""
+    if item.kind in ("wire", "label"):
+        control = ' data-control="true"' if item.control else ""
+        ends = f' data-from="{escape(item.source)}" data-to="{escape(item.target)}"' if item.kind == "wire" else ""
+        yield f'<g class="{item.kind}"{ends}{control}{place}>'
+    elif item.kind in ("title", "legend"):
+        yield f'<g class="{item.kind}"{place}>'
+    else:
+        parent = f' data-parent="{escape(item.parent)}"' if item.parent else ""
+        yield (
+            f'<g class="box" data-id="{escape(item.id)}" data-kind="{item.kind}"{parent} '
+            f'aria-label="{escape(item.label)}"{place}>'
+        )
+    whole = item.kind == "wire" and item.label
+    if whole:
+        yield f"<title>{escape(item.label)}</title>"
+    for shape in item.shapes:
+        if isinstance(shape, Rect):
+            yield _rect(shape, palette)
+        elif isinstance(shape, Text):
+            yield _text(shape, palette)
+        elif isinstance(shape, Curve):
+            yield _curve(shape, palette)
+        else:
+            yield _polygon(shape, palette)
+    yield "</g>"
+
+
+def _rect(shape: Rect, palette: Palette) -> str:
+    fill, line = paint(shape.style, palette)
+    fill = shape.fill or fill
+    radius = f' rx="{num(shape.radius)}"' if shape.radius else ""
+    stroke = f' stroke="{line}"' if line else ""
+    dash = ' stroke-dasharray="3 2"' if shape.style == "stub" else ""
+    style = "" if shape.fill else f' class="{shape.style}"'
+    return (
+        f'<rect{style} x="{num(shape.x)}" y="{num(shape.y)}" width="{num(shape.width)}" '
+        f'height="{num(shape.height)}"{radius} fill="{fill}"{stroke}{dash}/>'
+    )
+
+
+def _text(shape: Text, palette: Palette) -> str:
+    fill = shape.fill or paint(shape.style, palette)[0]
+    style = "" if shape.fill else f' class="{shape.style}"'
+    weight = ' font-weight="bold"' if shape.bold else ""
+    anchor = f' text-anchor="{shape.anchor}"' if shape.anchor != "start" else ""
+    title = f"<title>{escape(shape.whole)}</title>" if shape.whole else ""
+    # The text takes the width it was measured with, whatever font the reader has.
+    fit = f' textLength="{num(shape.width)}" lengthAdjust="spacingAndGlyphs"' if shape.text else ""
+    return (
+        f'<text{style} x="{num(shape.x)}" y="{num(shape.y)}" font-size="{num(shape.size)}"{weight}{anchor}{fit} '
+        f'fill="{fill}">{title}{escape(shape.text)}</text>'
+    )
+
+
+def _curve(shape: Curve, palette: Palette) -> str:
+    (x, y), *rest = shape.points
+    parts = [f"M{num(x)} {num(y)}"]
+    for k in range(0, len(rest), 3):
+        parts.append("C" + " ".join(f"{num(a)} {num(b)}" for a, b in rest[k : k + 3]))
+    dash = ' stroke-dasharray="4 3"' if shape.dashed else ""
+    return f'<path class="{shape.style}" d="{"".join(parts)}" fill="none" stroke="{palette.wire}" stroke-width="1.25"{dash}/>'
+
+
+def _polygon(shape: Polygon, palette: Palette) -> str:
+    points = " ".join(f"{num(x)},{num(y)}" for x, y in shape.points)
+    return f'<polygon class="{shape.style}" points="{points}" fill="{palette.wire}"/>'
+
+
+def paint(style: str, palette: Palette) -> tuple[str, str]:
+    """Return the fill and the stroke (or an empty string) of a style class."""
+    if style.startswith("box-"):
+        kind = style[4:]
+        return palette.fills[kind], palette.accents[kind]
+    if style.startswith("accent-"):
+        return palette.accents[style[7:] or "other"], ""
+    return {
+        "text": (palette.text, ""),
+        "muted": (palette.muted, ""),
+        "group": (palette.group, palette.group_line),
+        "stub": (palette.background, palette.muted),
+        "halo": (palette.background, ""),
+        "halo-group": (palette.group, ""),
+        "rule": (palette.group_line, ""),
+        "ramp": (palette.group, ""),
+        "background": (palette.background, ""),
+        "wire": ("none", palette.wire),
+        "arrow": (palette.wire, ""),
+    }[style]
+
+
+def stylesheet(scene: Scene, scope: str) -> str:
+    """Return rules that swap in the dark palette where the reader's system asks for it; print stays light."""
+    if scene.theme.dark == scene.theme.light:
+        return ""
+    styles = dict.fromkeys(
+        shape.style for item in scene.items for shape in item.shapes if not (isinstance(shape, (Rect, Text)) and shape.fill)
+    )
+    return f"@media screen and (prefers-color-scheme:dark){{{rules(styles, scene.theme.dark, f'.{scope} ')}}}"
+
+
+def rules(styles: dict[str, None], palette: Palette, prefix: str) -> str:
+    """Return one CSS rule a style class."""
+    found = []
+    for style in ["background", *styles]:
+        fill, stroke = paint(style, palette)
+        found.append(f"{prefix}.{style}{{fill:{fill}" + (f";stroke:{stroke}" if stroke else "") + "}")
+    return "".join(found)

@@ -1,0 +1,54 @@
+"""What every test can ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+ALL = bool(os.environ.get("GRAPHVIZ_NETS_TEST_ALL"))
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("dev", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """Return the folder of our own model files."""
+    return ROOT / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of real models beside the checkout."""
+    folder = ROOT.parent / "shared" / "models"
+    if not folder.is_dir():
+        pytest.skip("needs the real models in ../shared/models")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], ModuleType]:
+    """Return a function that imports a module of an optional package.
+
+    Where it is not installed the test is skipped, but fails under ``scripts/test --all``, which installs them all.
+    """
+
+    def load(name: str) -> ModuleType:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as fault:
+            if fault.name is None or not f"{name}.".startswith(f"{fault.name}."):
+                raise
+            if ALL:
+                pytest.fail(f"{name} is missing, though scripts/test --all installs it")
+            return pytest.skip(f"needs {name}: scripts/test --all")
+
+    return load
