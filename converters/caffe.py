@@ -189,12 +189,12 @@ def to_model(
         if blob != value:
             old = op.values[value]
             op.values[value] = Value(value, old.dtype, old.shape, metadata={"gvn.blob": blob})
-    made = [name for node in op.nodes for name in node.outputs]
+    made = {name for node in op.nodes for name in node.outputs}
     eaten = used | {name for node in op.nodes for name in node.inputs}
-    outputs = [name for scope in scopes for name in scope.outputs if name in set(made) and name not in eaten]
+    ends = [name for scope in scopes for name in scope.outputs if name in made and name not in eaten]
     metadata = {"gvn.preprocess": json.dumps(found)} if (found := _preprocess(net)) else {}
     return op.model(
-        list(dict.fromkeys(outputs)),
+        list(dict.fromkeys(ends)),
         scopes,
         framework="caffe",
         problems=tuple(f"{path.name}:{line}: {text}" for line, text in dict.fromkeys(problems)),

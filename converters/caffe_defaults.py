@@ -82,6 +82,11 @@ def without_defaults(parameters: Mapping[str, Any], name: str = "") -> dict[str,
             parts = [without_defaults(part, key) if isinstance(part, Mapping) else part for part in value]
             if any(parts):
                 result[key] = parts
-        elif key not in defaults or isinstance(value, list) or value != defaults[key] or isinstance(value, bool) != isinstance(defaults[key], bool):
+        elif (
+            key not in defaults
+            or isinstance(value, list)
+            or value != defaults[key]
+            or isinstance(value, bool) != isinstance(defaults[key], bool)
+        ):
             result[key] = value
     return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from itertools import product as grid
 from math import ceil, sqrt
 from typing import Any, TypeAlias
@@ -169,7 +170,9 @@ layer: Table[Rule] = Table("layer")
 
 def foreign(call: Call, type_: str | None = None) -> tuple[str, ...]:
     """Append a node of the domain ``caffe`` with the layer's simple settings as attributes."""
-    own = [item.value for item in call.layer.message if item.name.endswith("_param") and isinstance(item.value, Message)]
+    own = [
+        item.value for item in call.layer.message if item.name.endswith("_param") and isinstance(item.value, Message)
+    ]
     attributes: dict[str, Any] = {}
     for message in own:
         for name in dict.fromkeys(item.name for item in message):
@@ -186,9 +189,9 @@ def _simple(values: list[Any]) -> Any:
         return None
     for kinds, make in (((bool, int), int), ((bool, int, float), float), ((str,), str)):
         if all(isinstance(value, kinds) for value in values):
-            flat = [make(value) for value in values]
+            flat: list[Any] = [make(value) for value in values]
             if make is int and any(not -(1 << 63) <= value < 1 << 63 for value in flat):
-                flat = [float(value) for value in flat]
+                flat = [float(value) for value in values]
             return flat[0] if len(flat) == 1 else flat
     return None
 
@@ -213,7 +216,9 @@ def graph_input(op: Builder, name: str, shape: Shape | None, given: Mapping[str,
 @layer("Input")
 def input_(op: Builder, call: Call) -> tuple[str, ...]:
     """graph input"""
-    shapes: list[Shape | None] = [dims(item) for item in call.param("input_param").all("shape") if isinstance(item, Message)]
+    shapes: list[Shape | None] = [
+        dims(item) for item in call.param("input_param").all("shape") if isinstance(item, Message)
+    ]
     return source(call, shapes * len(call.layer.tops) if len(shapes) == 1 else shapes)
 
 
@@ -264,7 +269,9 @@ def dummy_data(op: Builder, call: Call) -> tuple[str, ...]:
     shapes: list[Shape | None] = [dims(item) for item in message.all("shape") if isinstance(item, Message)]
     if not shapes:
         lists = [message.all(name) for name in ("num", "channels", "height", "width")]
-        shapes = [tuple(values[min(k, len(values) - 1)] for values in lists if values) for k in range(len(call.layer.tops))]
+        shapes = [
+            tuple(values[min(k, len(values) - 1)] for values in lists if values) for k in range(len(call.layer.tops))
+        ]
     return source(call, shapes * len(call.layer.tops) if len(shapes) == 1 else shapes)
 
 
@@ -429,13 +436,13 @@ def pooling(op: Builder, call: Call) -> tuple[str, ...]:
         raise Impossible(f"pooling needs a blob of 4 dimensions, not {len(shape)}")
     sizes = shape[2:] if shape is not None else (None, None)
     side = Window(call.known()[2:], (1, 1), (0, 0), (1, 1)) if whole else window(call, message, 2)
-    floor = call.choice(message, "round_mode", ("CEIL", "FLOOR")) == "FLOOR" or not call.flag(message, "ceil_mode", True)
+    floor = call.choice(message, "round_mode", ("CEIL", "FLOOR")) == "FLOOR" or not call.flag(
+        message, "ceil_mode", True
+    )
     return pool(op, call, call.inputs[0], method, side, sizes, floor)
 
 
-def pool(
-    op: Builder, call: Call, x: str, method: str, side: Window, sizes: Shape, floor: bool
-) -> tuple[str, ...]:
+def pool(op: Builder, call: Call, x: str, method: str, side: Window, sizes: Shape, floor: bool) -> tuple[str, ...]:
     """Append a pooling whose output has Caffe's size, by pads at the end where rounding up asks for them."""
     if not all(isinstance(size, int) for size in sizes):
         attributes = side.attributes() | ({} if floor else {"ceil_mode": 1})
@@ -473,7 +480,11 @@ def pool(
         shares = [
             [
                 side.kernel[k]
-                / (min(i * side.stride[k] - side.pad[k] + side.kernel[k], ins[k] + side.pad[k]) - i * side.stride[k] + side.pad[k])
+                / (
+                    min(i * side.stride[k] - side.pad[k] + side.kernel[k], ins[k] + side.pad[k])
+                    - i * side.stride[k]
+                    + side.pad[k]
+                )
                 for i in range(outs[k])
             ]
             for k in range(2)
@@ -903,7 +914,7 @@ def slice_(op: Builder, call: Call) -> tuple[str, ...]:
         if size is None:
             raise Impossible("the size of the sliced axis must be known")
         ends = [0, *cuts, size]
-        parts = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        parts = [end - start for start, end in pairwise(ends)]
         if min(parts) < 0:
             raise call.fail(message, "slice_point", f"cuts {cuts} are outside a size of {size}")
         return op.node("Split", [call.inputs[0], op.constant(parts)], tops, attributes={"axis": axis})
@@ -1107,7 +1118,10 @@ def lstm(op: Builder, call: Call) -> tuple[str, ...]:
                          *range(3 * hidden, 4 * hidden)]) if hidden <= 1 << 14 else None  # fmt: skip
     if gates is None:
         return foreign(call)
-    zero, first = op.weight(f"{call.layer.name}.zeros", (4 * hidden,), lambda: bytes(16 * hidden), role="constant"), op.constant([0])
+    zero, first = (
+        op.weight(f"{call.layer.name}.zeros", (4 * hidden,), lambda: bytes(16 * hidden), role="constant"),
+        op.constant([0]),
+    )
     weights = [op.Unsqueeze(op.Gather(name, gates), first) for name in (w, r)]
     bias_ = op.Unsqueeze(op.Concat(op.Gather(b, gates), zero, axis=0), first)
     y = op.node("LSTM", [x, *weights, bias_], attributes={"hidden_size": hidden})[0]
@@ -1127,7 +1141,10 @@ def rnn(op: Builder, call: Call) -> tuple[str, ...]:
     out, out_bias = call.weight("weight_out", (hidden, hidden)), call.weight("bias_out", (hidden,))
     if not _plain_sequence(call):
         return foreign(call)
-    zero, first = op.weight(f"{call.layer.name}.zeros", (hidden,), lambda: bytes(4 * hidden), role="constant"), op.constant([0])
+    zero, first = (
+        op.weight(f"{call.layer.name}.zeros", (hidden,), lambda: bytes(4 * hidden), role="constant"),
+        op.constant([0]),
+    )
     weights = [op.Unsqueeze(name, first) for name in (w, r)]
     bias_ = op.Unsqueeze(op.Concat(b, zero, axis=0), first)
     y = op.node("RNN", [x, *weights, bias_], attributes={"hidden_size": hidden})[0]
@@ -1176,7 +1193,12 @@ def prior_box(op: Builder, call: Call) -> tuple[str, ...]:
         for row, column in grid(range(high), range(wide)):
             x, y = (column + offset) * step_w, (row + offset) * step_h
             for width, height in sides:
-                for value in ((x - width / 2) / broad, (y - height / 2) / tall, (x + width / 2) / broad, (y + height / 2) / tall):
+                for value in (
+                    (x - width / 2) / broad,
+                    (y - height / 2) / tall,
+                    (x + width / 2) / broad,
+                    (y + height / 2) / tall,
+                ):
                     yield min(max(value, 0.0), 1.0) if clipped else value
 
     def content() -> bytes:

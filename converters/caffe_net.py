@@ -13,6 +13,7 @@ from .prototxt import Enum, Field, Message, decode, parse
 LARGEST = 256 << 20
 """Bytes of a text file that are read."""
 
+
 @dataclass(frozen=True)
 class Layer:
     """A layer in V2 form; `message` keeps every field of the source."""
@@ -23,6 +24,7 @@ class Layer:
     tops: tuple[str, ...]
     message: Message
     line: int
+
 
 @dataclass(frozen=True)
 class Net:
@@ -44,6 +46,7 @@ class Net:
     version: str
     problems: tuple[tuple[int, str], ...] = ()
 
+
 @dataclass(frozen=True)
 class State:
     """What a net is built for: Caffe's NetState."""
@@ -51,6 +54,7 @@ class State:
     phase: str = "TEST"
     stages: frozenset[str] = field(default_factory=frozenset)
     level: int = 0
+
 
 def read_text(path: Path) -> Message:
     """Read and parse a prototxt file, at most `LARGEST` bytes of it."""
@@ -62,6 +66,7 @@ def read_text(path: Path) -> Message:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
     return parse(decode(data, str(path)), str(path))
 
+
 def is_net(message: Message) -> bool:
     """Say whether a message holds layers or inputs.
 
@@ -72,14 +77,17 @@ def is_net(message: Message) -> bool:
     """
     return any(name in message for name in ("layer", "layers", "input"))
 
+
 _SOLVER = frozenset(
     "net train_net test_net net_param train_net_param test_net_param base_lr max_iter lr_policy test_iter "
     "solver_mode snapshot_prefix solver_type".split()
 )
 
+
 def is_solver(message: Message) -> bool:
     """Say whether a message is a solver's."""
     return not is_net(message) and any(item.name in _SOLVER for item in message)
+
 
 def solver_net(message: Message, path: Path, phase: str, override: Path | None = None) -> tuple[Message, Path]:
     """Return the net that a solver names for a phase, and the file it stands in.
@@ -116,6 +124,7 @@ def solver_net(message: Message, path: Path, phase: str, override: Path | None =
             return read_text(place), place
     places = ", ".join(str(place) for place in tried)
     raise ConvertError(f"the solver's net {named!r} is not there; tried {places}", path=str(path), hint="--net FILE")
+
 
 def read_net(message: Message, path: str = "", state: State | None = None) -> Net:
     """Return a net with its layers in V2 form, for one state.
@@ -163,9 +172,12 @@ def read_net(message: Message, path: str = "", state: State | None = None) -> Ne
     first: dict[str, int] = {}
     for layer in layers:
         if layer.name in first:
-            problems.append((layer.line, f"a second layer is called {layer.name!r}; the first stands in line {first[layer.name]}"))
+            problems.append(
+                (layer.line, f"a second layer is called {layer.name!r}; the first stands in line {first[layer.name]}")
+            )
         first.setdefault(layer.name, layer.line)
     return Net(str(message.get("name", "")), _inputs(message), tuple(layers), version, tuple(problems))
+
 
 def _layer(message: Message) -> Layer:
     name = str(message.get("name", ""))
@@ -173,6 +185,7 @@ def _layer(message: Message) -> Layer:
     bottoms = tuple(str(value) for value in message.all("bottom"))
     tops = tuple(str(value) for value in message.all("top"))
     return Layer(name or (tops[0] if tops else type_), type_, bottoms, tops, message, message.line)
+
 
 def _inputs(message: Message) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
     """Return net-level inputs: one ``input_shape`` each, or four ``input_dim`` each."""
@@ -184,11 +197,14 @@ def _inputs(message: Message) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
         shapes = [tuple(flat[k : k + size]) for k in range(0, len(flat), size or 1)]
     return tuple((name, shapes[k] if k < len(shapes) else None) for k, name in enumerate(names))
 
+
 def dims(shape: Message) -> tuple[int, ...]:
     """Return the dimensions of a BlobShape."""
     return tuple(value for value in shape.all("dim") if isinstance(value, int) and not isinstance(value, bool))
 
+
 # Phase, stage and level -------------------------------------------------------------------------------------------
+
 
 def _kept(message: Message, state: State, path: str) -> bool:
     """Caffe's FilterNet: any matching ``include`` keeps a layer, any matching ``exclude`` drops it."""
@@ -203,6 +219,7 @@ def _kept(message: Message, state: State, path: str) -> bool:
         return any(_meets(rule, state) for rule in include)
     return not any(_meets(rule, state) for rule in exclude)
 
+
 def _meets(rule: Message, state: State) -> bool:
     phase = rule.get("phase")
     if phase is not None and {0: "TRAIN", 1: "TEST"}.get(phase, str(phase)) != state.phase:
@@ -213,6 +230,7 @@ def _meets(rule: Message, state: State) -> bool:
     wanted = {str(stage) for stage in rule.all("stage")}
     barred = {str(stage) for stage in rule.all("not_stage")}
     return wanted <= state.stages and not barred & state.stages
+
 
 # Upgrades ---------------------------------------------------------------------------------------------------------
 
@@ -243,6 +261,10 @@ V1_NUMBERS: Mapping[int, str] = {
     23: "TANH", 24: "WINDOW_DATA", 31: "THRESHOLD",
 }  # fmt: skip
 
+
+_V1_BLOBS = frozenset(("param", "blob_share_mode", "blobs_lr", "weight_decay"))
+
+
 def _from_v1(message: Message, problems: list[tuple[int, str]]) -> Message:
     """Return a V1 layer in V2 form."""
     fields: list[Field] = []
@@ -258,13 +280,16 @@ def _from_v1(message: Message, problems: list[tuple[int, str]]) -> Message:
                 if isinstance(item.value, Enum):
                     problems.append((item.line, f"type {named} is not one of Caffe's V1 types; taken as {type_!r}"))
             fields.append(Field("type", type_, item.line, item.column))
-        elif item.name == "param" and isinstance(item.value, Message):
-            fields.append(item)
-        elif item.name not in ("param", "blob_share_mode", "blobs_lr", "weight_decay"):
+        elif isinstance(item.value, Message) or item.name not in _V1_BLOBS:
             fields.append(item)
     shared = [name for name in names if not isinstance(name, Message)]
     for k in range(max(len(shared), len(rates), len(decays))):
-        parts = [("name", shared, str), ("share_mode", modes, None), ("lr_mult", rates, None), ("decay_mult", decays, None)]
+        parts = [
+            ("name", shared, str),
+            ("share_mode", modes, None),
+            ("lr_mult", rates, None),
+            ("decay_mult", decays, None),
+        ]
         inner = tuple(
             Field(key, (kind or (lambda value: value))(values[k]), message.line, message.column)
             for key, values, kind in parts
@@ -273,8 +298,10 @@ def _from_v1(message: Message, problems: list[tuple[int, str]]) -> Message:
         fields.append(Field("param", Message(inner, message.line, message.column), message.line, message.column))
     return Message(tuple(fields), message.line, message.column)
 
+
 def _camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
+
 
 V0_TYPES: Mapping[str, str] = {
     "accuracy": "Accuracy", "bnll": "BNLL", "concat": "Concat", "conv": "Convolution", "data": "Data",
@@ -332,6 +359,7 @@ _V0_FIELDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "hdf5_output_param": {"": ("", "hdf5_output_param")},
 }  # fmt: skip
 
+
 def _from_v0(message: Message, path: str) -> Message:
     """Return a V0 connection (``layers { layer { ... } bottom top }``) in V2 form."""
     inner = message.get("layer")
@@ -366,6 +394,7 @@ def _from_v0(message: Message, path: str) -> Message:
     top += [item for item in message if item.name != "layer"]
     return Message(tuple(top), message.line, message.column)
 
+
 def _without_padding(layers: Sequence[Message], problems: list[tuple[int, str]]) -> list[Message]:
     """Fold V0 padding layers into the convolutions and poolings that read them."""
     pads: dict[str, tuple[str, Field]] = {}
@@ -389,7 +418,12 @@ def _without_padding(layers: Sequence[Message], problems: list[tuple[int, str]])
             if group is None:
                 problems.append((message.line, f"padding before a {message.get('type')} layer is not possible"))
             fields = [
-                Field(item.name, Message((*item.value.fields, extra), item.value.line, item.value.column), item.line, item.column)
+                Field(
+                    item.name,
+                    Message((*item.value.fields, extra), item.value.line, item.value.column),
+                    item.line,
+                    item.column,
+                )
                 if item.name == group and isinstance(item.value, Message)
                 else item
                 for item in fields
@@ -397,7 +431,9 @@ def _without_padding(layers: Sequence[Message], problems: list[tuple[int, str]])
         result.append(Message(tuple(fields), message.line, message.column))
     return result
 
+
 _OLD_TRANSFORM = frozenset(("scale", "mean_file", "crop_size", "mirror"))
+
 
 def _transform_fields(message: Message) -> Message:
     """Move data transformations out of a data layer's own message into ``transform_param``, where V2 has them."""
@@ -416,4 +452,3 @@ def _transform_fields(message: Message) -> Message:
     merged = Message((*moved, *old.fields), moved[0].line, moved[0].column)
     fields.append(Field("transform_param", merged, merged.line, merged.column))
     return Message(tuple(fields), message.line, message.column)
-

@@ -267,7 +267,9 @@ class _Reader:
             self.place = end + 1
             self.advance()
             return name
-        raise self.fail(f"a field's name expected, not {self.token[:40]!r}" if self.token else "a field's name expected")
+        raise self.fail(
+            f"a field's name expected, not {self.token[:40]!r}" if self.token else "a field's name expected"
+        )
 
     def value(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tempfile
@@ -21,7 +22,9 @@ LARGEST_TEXT = 64 << 20
 """Bytes of a model given on standard input."""
 
 
-def load(path: str | os.PathLike[str], given: Options | None = None, *, data: bytes | None = None, **more: Any) -> Model:
+def load(
+    path: str | os.PathLike[str], given: Options | None = None, *, data: bytes | None = None, **more: Any
+) -> Model:
     """Open a model file.
 
     Parameters
@@ -227,7 +230,7 @@ def read_overlay(path: Path) -> tuple[str, dict[str, float]]:
                         raise ConvertError(f"{row[1]!r} is no number", path=f"{path}:{number}") from None
                     title = row[1].strip()
                     continue
-                if value == value and abs(value) != float("inf"):
+                if math.isfinite(value):
                     values[row[0]] = value
     except (UnicodeDecodeError, csv.Error) as fault:
         raise ConvertError(f"no readable CSV: {fault}", path=str(path)) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Row, boxes
-from graphviz_nets.drawing.scene import visible
+from graphviz_nets.drawing.text import visible
 from graphviz_nets.drawing.theme import Palette, ink, ramp, theme
 
 from .svg import escape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -31,19 +32,20 @@ renderer = Renderer()
 
 def dumps(value: Any) -> str:
     """Return strict JSON: not-a-number and infinities become strings, unpaired surrogates become escapes."""
-    text = json.dumps(_strict(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(strict(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """Return data that strict JSON can hold."""
     if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             return str(value)
         return round(value, 3) if abs(value) >= 0.01 else value
     if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(key): _strict(item) for key, item in value.items()}
+        return {str(key): strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return value
@@ -64,7 +66,7 @@ def document(scene: Scene) -> dict[str, Any]:
         "height": scene.height,
         "totals": dict(scene.totals),
         "problems": list(scene.problems),
-        "styles": {style: dict(zip(("fill", "stroke"), paint(style, scene.theme.light), strict=True)) for style in styles},
+        "styles": {style: _colours(style, scene) for style in styles},
         "boxes": [_box(item, scene) for item in boxes],
         "wires": [
             {"from": item.source, "to": item.target, "control": item.control, "values": item.label,
@@ -73,6 +75,11 @@ def document(scene: Scene) -> dict[str, Any]:
         ],
         "decoration": [{"kind": item.kind, "x": item.x, "y": item.y, "shapes": _shapes(item)} for item in others],
     }  # fmt: skip
+
+
+def _colours(style: str, scene: Scene) -> dict[str, str]:
+    fill, stroke = paint(style, scene.theme.light)
+    return {"fill": fill, "stroke": stroke}
 
 
 def _box(item: Item, scene: Scene) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene
 from graphviz_nets.errors import RenderError
 
-from .png import fonts
-from .svg import svg
+from .svg import fonts, svg
 
 
 @dataclass(frozen=True)

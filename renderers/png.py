@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene
-from graphviz_nets.drawing.text import FAMILY, font, roboto
+from graphviz_nets.drawing.text import FAMILY, font
 from graphviz_nets.errors import RenderError
 
-from .svg import svg
+from .svg import fonts, svg
 
 PIXELS = 64_000_000
 """Largest picture; the scale is lowered beyond it."""
@@ -54,9 +54,3 @@ def fit(scene: Scene, scale: float) -> float:
     """Return the scale, lowered where the picture would have more than `PIXELS`."""
     area = scene.width * scene.height
     return scale if area * scale**2 <= PIXELS else (PIXELS / area) ** 0.5 * 0.999
-
-
-def fonts(scene: Scene) -> list[str]:
-    """Return the font files that the text was measured with."""
-    files = [roboto(), roboto(bold=True)] if scene.font is None else [scene.font]
-    return [str(path) for path in files]

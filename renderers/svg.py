@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphviz_nets.config import Options
-from graphviz_nets.drawing.scene import Curve, Item, Polygon, Rect, Scene, Text, visible
-from graphviz_nets.drawing.text import FAMILY
+from graphviz_nets.drawing.scene import Curve, Item, Polygon, Rect, Scene, Text
+from graphviz_nets.drawing.text import FAMILY, roboto, visible
 from graphviz_nets.drawing.theme import Palette
 
 STACK = f"{FAMILY}, 'Helvetica Neue', Arial, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
@@ -150,7 +150,8 @@ def _curve(shape: Curve, palette: Palette) -> str:
     for k in range(0, len(rest), 3):
         parts.append("C" + " ".join(f"{num(a)} {num(b)}" for a, b in rest[k : k + 3]))
     dash = ' stroke-dasharray="4 3"' if shape.dashed else ""
-    return f'<path class="{shape.style}" d="{"".join(parts)}" fill="none" stroke="{palette.wire}" stroke-width="1.25"{dash}/>'
+    line = f'fill="none" stroke="{palette.wire}" stroke-width="1.25"{dash}'
+    return f'<path class="{shape.style}" d="{"".join(parts)}" {line}/>'
 
 
 def _polygon(shape: Polygon, palette: Palette) -> str:
@@ -185,7 +186,10 @@ def stylesheet(scene: Scene, scope: str) -> str:
     if scene.theme.dark == scene.theme.light:
         return ""
     styles = dict.fromkeys(
-        shape.style for item in scene.items for shape in item.shapes if not (isinstance(shape, (Rect, Text)) and shape.fill)
+        shape.style
+        for item in scene.items
+        for shape in item.shapes
+        if not (isinstance(shape, (Rect, Text)) and shape.fill)
     )
     return f"@media screen and (prefers-color-scheme:dark){{{rules(styles, scene.theme.dark, f'.{scope} ')}}}"
 
@@ -197,3 +201,9 @@ def rules(styles: dict[str, None], palette: Palette, prefix: str) -> str:
         fill, stroke = paint(style, palette)
         found.append(f"{prefix}.{style}{{fill:{fill}" + (f";stroke:{stroke}" if stroke else "") + "}")
     return "".join(found)
+
+
+def fonts(scene: Scene) -> list[str]:
+    """Return the font files that the text was measured with."""
+    files = [roboto(), roboto(bold=True)] if scene.font is None else [scene.font]
+    return [str(path) for path in files]

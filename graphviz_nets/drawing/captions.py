@@ -142,6 +142,8 @@ def caption(type_: str, attributes: Mapping[str, Any], rank: int = 2) -> tuple[s
     elif kernel is not None and name != "lrn":
         whole = kernel if isinstance(kernel, (list, tuple)) and len(kernel) > 1 else [_single(kernel)] * rank
         words.append(number_text(list(whole)))
+    if name == "eltwise":
+        attributes = {"operation": "SUM", **attributes}
     outputs = _first(attributes, _OUTPUTS)
     if outputs is not None:
         words.append(f"{number_text(outputs)} {'units' if name in _LINEAR else 'ch'}")

@@ -326,7 +326,9 @@ class _Tree:
         children: dict[Path, list[Path | str]] = {(): []}
         place: dict[str, Path] = {}
         for leaf in shown:
-            path = leaf.path[: DEEPEST - 1] + (("/".join(leaf.path[DEEPEST - 1 :]),) if len(leaf.path) >= DEEPEST else ())
+            path = leaf.path[: DEEPEST - 1] + (
+                ("/".join(leaf.path[DEEPEST - 1 :]),) if len(leaf.path) >= DEEPEST else ()
+            )
             for size in range(len(path)):
                 above, own = path[:size], path[: size + 1]
                 if own not in children:
@@ -338,8 +340,8 @@ class _Tree:
         for path in sorted(children, key=len, reverse=True):
             if path and len(children[path]) == 1:
                 only = children.pop(path)[0]
-                above = children[path[:-1]]
-                above[above.index(path)] = only
+                siblings = children[path[:-1]]
+                siblings[siblings.index(path)] = only
         self.children = children
         self.parent: dict[Path | str, Path] = {child: path for path, kids in children.items() for child in kids}
         self.groups = [path for path in children if path]
@@ -368,7 +370,7 @@ class _Tree:
             if any(fnmatchcase(name, pattern) for pattern in options.expand):
                 while path:
                     self.opened.add(path)
-                    path = self.parent[path]  # noqa: PLW2901
+                    path = self.parent[path]
         self.opened -= {
             path for path in self.groups if any(fnmatchcase(self.id(path), pattern) for pattern in options.collapse)
         }
@@ -516,21 +518,7 @@ def _figures(row: cost.Row | None, options: Options) -> tuple[str, ...]:
 def _details(row: cost.Row | None, type_: str, nodes: Sequence[Node]) -> dict[str, Any]:
     if row is None:
         return {"type": type_}
-    return {
-        "name": row.name,
-        "type": type_,
-        "attributes": dict(row.attributes),
-        "inputs": [[name, _listed(shape)] for name, shape in row.inputs],
-        "outputs": [[name, _listed(shape)] for name, shape in row.outputs],
-        "parameters": row.parameters,
-        "buffers": row.buffers,
-        "macs": row.macs,
-        "flops": row.flops,
-        "weight_bytes": row.weight_bytes,
-        "activation_bytes": row.activation_bytes,
-        "source": row.source,
-        "ops": [node.label for node in nodes],
-    }
+    return {**row.document(), "type": type_, "ops": [node.label for node in nodes]}
 
 
 def _listed(shape: Any) -> list[Any] | None:
@@ -623,8 +611,8 @@ def _with_wires(root: Group, links: Iterable[Link], tree: _Tree) -> Group:
     """Cut every link into one wire a group it passes, with ports where it crosses a border."""
     chains: dict[str, tuple[str, ...]] = {}
     groups = {"": root} | {box.id: box.group for box in boxes(root) if box.group is not None}
-    for name, group in groups.items():
-        for box in group.boxes:
+    for name, inside in groups.items():
+        for box in inside.boxes:
             chains[box.id] = (*chains.get(name, ()), box.id)
     wires: dict[str, dict[tuple[str, str, str, str], Wire]] = {name: {} for name in groups}
     ins: dict[str, dict[str, None]] = {name: {} for name in groups}
@@ -671,6 +659,8 @@ def _with_wires(root: Group, links: Iterable[Link], tree: _Tree) -> Group:
 
     done: dict[str, Group] = {}
     for name in sorted(groups, key=lambda name: -len(chains.get(name, ()))):
-        inside = tuple(replace(box, group=done[box.id]) if box.group is not None else box for box in groups[name].boxes)
-        done[name] = Group(inside, tuple(wires[name].values()), tuple(ins[name]), tuple(outs[name]))
+        members = tuple(
+            replace(box, group=done[box.id]) if box.group is not None else box for box in groups[name].boxes
+        )
+        done[name] = Group(members, tuple(wires[name].values()), tuple(ins[name]), tuple(outs[name]))
     return done[""]

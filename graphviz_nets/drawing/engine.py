@@ -7,6 +7,7 @@ cannot do in time is placed by :func:`simple`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -102,7 +103,9 @@ def _text(problem: Problem) -> str:
             lines.append(f"{{rank={rank}; {ports}}}")
     for k, (width, height, ins, outs) in enumerate(problem.boxes):
         if ins or outs:
-            lines.append(f"n{k} [shape=none fixedsize=false width=0 height=0 label=<{_table(width, height, ins, outs)}>]")
+            lines.append(
+                f"n{k} [shape=none fixedsize=false width=0 height=0 label=<{_table(width, height, ins, outs)}>]"
+            )
         else:
             lines.append(f"n{k} [width={width / 72:.4f} height={height / 72:.4f}]")
     for k, (tail, tail_port, head, head_port, label_width, label_height) in enumerate(problem.edges):
@@ -134,7 +137,7 @@ def _table(width: float, height: float, ins: Sequence[float], outs: Sequence[flo
             edge = offsets[k] + half
         if width > edge + 0.5:
             cells.append(cell(width - edge, 1, ""))
-        return f'<TR><TD><TABLE {plain}><TR>{"".join(cells)}</TR></TABLE></TD></TR>'
+        return f"<TR><TD><TABLE {plain}><TR>{''.join(cells)}</TR></TABLE></TD></TR>"
 
     def cell(wide: float, high: float, port: str) -> str:
         return f'<TD FIXEDSIZE="TRUE" WIDTH="{max(wide, 1):.0f}" HEIGHT="{high:.0f}"{port}></TD>'
@@ -378,7 +381,7 @@ def straight(points: Sequence[Point]) -> tuple[Point, ...]:
     ((0, 0), (0.0, 1.0), (0.0, 2.0), (0, 3))
     """
     result = [points[0]]
-    for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+    for (x1, y1), (x2, y2) in itertools.pairwise(points):
         result += [(x1 + (x2 - x1) / 3, y1 + (y2 - y1) / 3), (x1 + (x2 - x1) * 2 / 3, y1 + (y2 - y1) * 2 / 3), (x2, y2)]
     return tuple(result)
 

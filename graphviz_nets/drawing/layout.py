@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -82,13 +83,13 @@ def layout(
     axis = _Axis(rankdir)
     index = {box.id: k for k, box in enumerate(group.boxes)}
     ports: list[tuple[dict[str, int], dict[str, int]]] = []
-    flat = []
+    flat: list[tuple[float, float, tuple[float, ...], tuple[float, ...]]] = []
     for box, size in zip(group.boxes, sizes, strict=True):
         placed = inside.get(box.id)
-        sides = (placed.ins, placed.outs) if placed is not None else ({}, {})
+        ins_at, outs_at = (placed.ins, placed.outs) if placed is not None else ({}, {})
         wide, high = axis.size(size)
-        ports.append(({port: k for k, port in enumerate(sides[0])}, {port: k for k, port in enumerate(sides[1])}))
-        flat.append((wide, high, *(tuple(axis.cross(point) for point in side.values()) for side in sides)))
+        ports.append(({port: k for k, port in enumerate(ins_at)}, {port: k for k, port in enumerate(outs_at)}))
+        flat.append((wide, high, tuple(map(axis.cross, ins_at.values())), tuple(map(axis.cross, outs_at.values()))))
     ins = {port: k for k, port in enumerate(group.ins)}
     outs = {port: k for k, port in enumerate(group.outs)}
     edges = []
@@ -126,19 +127,31 @@ class _Axis:
 
 def _clear(problem: Problem, solution: Solution) -> Solution:
     """Move wire ends onto their ports and lead wires around boxes that they pass through."""
-    rectangles = [
-        (x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)
-    ]
+    rectangles = [(x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)]
     xs = [x for box in rectangles for x in (box[0], box[2])] + [p[0] for curve in solution.edges for p in curve]
     room = (min(xs, default=0.0) - PAD, -1.0, max(xs, default=0.0) + PAD, solution.height + 1.0)
+    # The way out stands below the way in: a chain of open groups is then straight instead of drifting aside.
+    aligned = solution.ins if problem.ins == problem.outs == 1 else solution.outs
+    lowest = max((box[3] for box in rectangles), default=0.0) + 2
     curves = []
     for edge, curve in zip(problem.edges, solution.edges, strict=True):
         start, end = _ends(problem, solution, rectangles, edge)
         fixed = (start, *curve[1:-1], end)
+        if edge[2] < 0 and aligned != solution.outs and edge[0] >= 0:
+            fixed = _bent(fixed, lowest, aligned[0])
+            end = fixed[-1]
         if route.through(fixed, rectangles):
             fixed = route.around(start, end, rectangles, room) or fixed
         curves.append(fixed)
-    return Solution(**{**solution.__dict__, "edges": tuple(curves)})
+    return Solution(**{**solution.__dict__, "edges": tuple(curves), "outs": aligned})
+
+
+def _bent(curve: tuple[Point, ...], lowest: float, x: float) -> tuple[Point, ...]:
+    """Let a wire to the lower border end at another x, by a bend below the lowest box."""
+    kept = route.upto(curve, lowest)
+    (x0, y0), bottom = kept[-1], curve[-1][1]
+    half = (y0 + bottom) / 2
+    return (*kept, (x0, half), (x, half), (x, bottom))
 
 
 def _ends(
@@ -177,7 +190,7 @@ def _frame(
 
     sizes = [axis.size((box[0], box[1])) for box in problem.boxes]
     corners = []
-    for (x, y), box, (width, height) in zip(solution.boxes, problem.boxes, sizes, strict=True):
+    for (x, y), box in zip(solution.boxes, problem.boxes, strict=True):
         one, two = axis.point(x, y, length), axis.point(x + box[0], y + box[1], length)
         corners.append((min(one[0], two[0]), min(one[1], two[1])))
     curves = [turned(curve) for curve in solution.edges]
@@ -246,7 +259,7 @@ def _gap(wires: Sequence[float], title: float, width: float) -> tuple[float, flo
     (60.0, 132.0)
     """
     places = [PAD - PORT + 2, *sorted(wires), width - PAD + PORT - 2]
-    for before, after in zip(places, places[1:], strict=False):
+    for before, after in itertools.pairwise(places):
         if after - before >= title + 20:
             return before + 10, width
     start = places[-2] + 10

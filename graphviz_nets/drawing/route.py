@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -45,6 +46,42 @@ def flatten(curve: Sequence[Point], steps: int = 12) -> list[Point]:
     return points
 
 
+def upto(curve: Sequence[Point], y: float) -> tuple[Point, ...]:
+    """Return the part of a falling curve above a height, at least its first point (de Casteljau's subdivision).
+
+    Examples
+    --------
+    >>> upto([(0, 0), (0, 1), (0, 2), (0, 3)], 1.5)[-1]
+    (0.0, 1.5)
+    """
+    kept = [curve[0]]
+    for k in range(0, len(curve) - 1, 3):
+        part = list(curve[k : k + 4])
+        if part[-1][1] <= y:
+            kept += part[1:]
+            continue
+        if part[0][1] >= y:
+            break
+        low, high = 0.0, 1.0
+        for _ in range(30):
+            t = (low + high) / 2
+            piece = _head(part, t)
+            low, high = (t, high) if piece[-1][1] < y else (low, t)
+        kept += _head(part, high)[1:]
+        break
+    return tuple(kept)
+
+
+def _head(part: Sequence[Point], t: float) -> list[Point]:
+    """Return the control points of a cubic's part from 0 to t."""
+    result = [part[0]]
+    row = list(part)
+    while len(row) > 1:
+        row = [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b in itertools.pairwise(row)]
+        result.append(row[0])
+    return result
+
+
 def crosses(start: Point, end: Point, box: Rectangle, clear: float = CLEAR) -> bool:
     """Say whether a segment enters the inside of a box by more than `clear` (Liang and Barsky's clipping).
 
@@ -75,7 +112,7 @@ def through(curve: Sequence[Point], boxes: Sequence[Rectangle]) -> bool:
     if not near:
         return False
     points = flatten(curve)
-    return any(crosses(a, b, box) for a, b in zip(points, points[1:], strict=False) for box in near)
+    return any(crosses(a, b, box) for a, b in itertools.pairwise(points) for box in near)
 
 
 def around(start: Point, end: Point, boxes: Sequence[Rectangle], room: Rectangle) -> tuple[Point, ...] | None:
@@ -156,10 +193,10 @@ def _rounded(points: Sequence[Point], radius: float = 7.0) -> tuple[Point, ...]:
             continue
         x2, y2 = corners[k + 1]
         xb, yb = corners[k - 1]
-        before, after = abs(x1 - xb) + abs(y1 - yb), abs(x2 - x1) + abs(y2 - y1)
-        r = min(radius, before / 2, after / 2)
-        start = (x1 + (xb - x1) * r / before, y1 + (yb - y1) * r / before)
-        stop = (x1 + (x2 - x1) * r / after, y1 + (y2 - y1) * r / after)
+        came, goes = abs(x1 - xb) + abs(y1 - yb), abs(x2 - x1) + abs(y2 - y1)
+        r = min(radius, came / 2, goes / 2)
+        start = (x1 + (xb - x1) * r / came, y1 + (yb - y1) * r / came)
+        stop = (x1 + (x2 - x1) * r / goes, y1 + (y2 - y1) * r / goes)
         result += straight([(x0, y0), start])[1:]
         # A control point at 0.55 of the radius from the corner's ends makes a quarter of a circle.
         bend = [(p[0] + (x1 - p[0]) * 0.55, p[1] + (y1 - p[1]) * 0.55) for p in (start, stop)]

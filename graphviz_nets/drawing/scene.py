@@ -12,7 +12,7 @@ from graphviz_nets.drawing import theme as themes
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
 from graphviz_nets.drawing.engine import Point
 from graphviz_nets.drawing.layout import Placement, Size, layout
-from graphviz_nets.drawing.text import Font, font
+from graphviz_nets.drawing.text import Font, font, visible
 
 SCHEMA = 1
 """Version of the JSON form."""
@@ -200,7 +200,9 @@ class _Pen:
         self.lacks = False
         self.rows: dict[str, Mapping[str, Any]] = {}
 
-    def text(self, x: float, y: float, text: str, *, size: float | None = None, width: float = WIDEST, **more: Any) -> Text:
+    def text(
+        self, x: float, y: float, text: str, *, size: float | None = None, width: float = WIDEST, **more: Any
+    ) -> Text:
         """Return a line of text, cut to a width; control characters become visible."""
         size = self.look.size if size is None else size
         face = self.bold if more.get("bold") else self.plain
@@ -279,34 +281,6 @@ class _Pen:
         return (self.text(0, 0, wire.label, size=self.look.small - 1).width + 8, LINE - 1)
 
 
-def visible(text: str) -> str:
-    """Return text for a picture: control characters and what XML forbids as visible symbols, line breaks as one.
-
-    Examples
-    --------
-    >>> visible("a\\nb\\x00")
-    'a␊b␀'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible(char) for char in text)
-
-
-def _visible(char: str) -> str:
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE or code in _BIDI:
-        return "\ufffd"
-    return char
-
-
-# Marks that change the direction of the text around them.
-_BIDI = frozenset((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0xFEFF))
-
-
 def _place(diagram: Diagram, pen: _Pen) -> dict[str, Placement]:
     """Lay out every group, inner ones first."""
     order: list[tuple[str, Group, str | None]] = [("", diagram.root, None)]
@@ -335,11 +309,19 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
             about = {
                 "label": _spoken(box),
                 "parent": name,
-                "details": {**box.details, "id": box.id, "kind": box.kind, "type": box.type, "rows": [r.id for r in box.rows]},
+                "details": {
+                    **box.details,
+                    "id": box.id,
+                    "kind": box.kind,
+                    "type": box.type,
+                    "rows": [r.id for r in box.rows],
+                },
             }
             if box.group is not None:
                 inner = placed[box.id]
-                title = pen.text(*inner.title, box.title, bold=True, size=pen.look.small + 0.5, width=WIDEST, style="muted")
+                title = pen.text(
+                    *inner.title, box.title, bold=True, size=pen.look.small + 0.5, width=WIDEST, style="muted"
+                )
                 shapes: tuple[Shape, ...] = (
                     Rect(0, 0, *inner.size, "group", 8.0),
                     replace(title, y=title.y + pen.look.small + 1),
@@ -356,13 +338,22 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
                 )  # fmt: skip
         for wire, curve, label in zip(group.wires, here.wires, here.labels, strict=True):
             ends = {"source": wire.source or name, "target": wire.target or name, "control": wire.control}
-            final = bool(wire.target) and not wire.target_port.strip("\0") or "\0" in wire.target_port
+            final = (bool(wire.target) and not wire.target_port.strip("\0")) or "\0" in wire.target_port
             wires.append(
                 Item("", "wire", x0, y0, (0, 0), _wire(curve, wire.control, final), ", ".join(wire.values), **ends)  # type: ignore[arg-type]
             )
             if label is not None and wire.label:
-                text = pen.text(label[0], label[1] + 3.5, wire.label, size=pen.look.small - 1, style="muted", anchor="middle")
-                halo = Rect(label[0] - text.width / 2 - 2, label[1] - 6.5, text.width + 4, 13, "halo-group" if name else "halo", 3.0)
+                text = pen.text(
+                    label[0], label[1] + 3.5, wire.label, size=pen.look.small - 1, style="muted", anchor="middle"
+                )
+                halo = Rect(
+                    label[0] - text.width / 2 - 2,
+                    label[1] - 6.5,
+                    text.width + 4,
+                    13,
+                    "halo-group" if name else "halo",
+                    3.0,
+                )
                 labels.append(Item("", "label", x0, y0, (0, 0), (halo, text), **ends))  # type: ignore[arg-type]
     return frames + wires + nodes + labels
 

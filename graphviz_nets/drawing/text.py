@@ -88,7 +88,7 @@ def font(path: Path | None = None, bold: bool = False) -> Font:
     Examples
     --------
     >>> round(font().width("Convolution", 10.0), 2)
-    55.33
+    53.15
     """
     if path is not None:
         from graphviz_nets.errors import ConfigError
@@ -107,3 +107,31 @@ def roboto(bold: bool = False) -> Path:
     spec = find_spec("font_roboto")
     assert spec is not None and spec.origin is not None, "font-roboto is a dependency of this package"
     return Path(spec.origin).parent / "files" / f"Roboto-{'Bold' if bold else 'Regular'}.ttf"
+
+
+def visible(text: str) -> str:
+    """Return text for a picture: control characters and what XML forbids as visible symbols, line breaks as one.
+
+    Examples
+    --------
+    >>> visible("a\\nb\\x00")
+    'a␊b␀'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible(char) for char in text)
+
+
+def _visible(char: str) -> str:
+    code = ord(char)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE or code in _BIDI:
+        return "\ufffd"
+    return char
+
+
+# Marks that change the direction of the text around them.
+_BIDI = frozenset((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0xFEFF))

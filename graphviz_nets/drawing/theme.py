@@ -153,7 +153,7 @@ class Theme:
     small: float = 10.5
 
 
-_GREY = {kind: "#4a4a4a" for kind in _ACCENTS}
+_GREY = dict.fromkeys(_ACCENTS, "#4a4a4a")
 
 THEMES: Mapping[str, Theme] = {
     "default": Theme(),

@@ -183,4 +183,4 @@ class Builder:
             table[path] = scope
         opsets = {"": self.opset, **{node.domain: 1 for node in self.nodes if node.domain}}
         fields.setdefault("problems", tuple(self.problems))
-        return Model(self.graph(outputs), scopes=table, opset_imports=freeze(opsets), **fields)  # type: ignore[arg-type]
+        return Model(self.graph(outputs), scopes=table, opset_imports=freeze(opsets), **fields)

@@ -42,6 +42,30 @@ class Row:
     source: str
     id: str = ""
 
+    @property
+    def level(self) -> int:
+        """How many groups hold the row."""
+        return self.scope.count("/") + 1 if self.scope else 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the row as plain data, as reports and pages give it."""
+        return {
+            "name": self.name,
+            "scope": self.scope,
+            "type": self.type,
+            "inputs": [[name, None if shape is None else list(shape)] for name, shape in self.inputs],
+            "outputs": [[name, None if shape is None else list(shape)] for name, shape in self.outputs],
+            "parameters": self.parameters,
+            "buffers": self.buffers,
+            "macs": self.macs,
+            "flops": self.flops,
+            "weight_bytes": self.weight_bytes,
+            "activation_bytes": self.activation_bytes,
+            "attributes": dict(self.attributes),
+            "source": self.source,
+            "id": self.id,
+        }
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -118,7 +142,9 @@ def summary(model: Model, by: str = "layer") -> Summary:
         weights += [name for node in nodes for name in node.inputs if name in roles and name not in weights]
         weights = [name for name in dict.fromkeys(weights) if roles.get(name) in ("parameter", "buffer")]
         tensors = [graph.initializers[name] for name in weights]
-        fresh = [name for name in outs if graph.value(name).source_name not in {graph.value(n).source_name for n in ins}]
+        fresh = [
+            name for name in outs if graph.value(name).source_name not in {graph.value(n).source_name for n in ins}
+        ]
         source = f"{about.file}:{about.line}" if about is not None and about.line else about.file if about else ""
         return Row(
             name,
@@ -158,7 +184,7 @@ def summary(model: Model, by: str = "layer") -> Summary:
         rows = [row(node.scope, node.name or node.id, node.label, [node], None) for node in graph.nodes]
 
     used = [tensor for name, tensor in graph.initializers.items() if roles.get(name) in ("parameter", "buffer")]
-    results = [name for name in _activations(model)]
+    results = list(_activations(model))
     return Summary(
         tuple(rows),
         len(layers) if layers else None,
@@ -266,7 +292,9 @@ def _elements(value: Typed) -> int | None:
 
 
 def _times(*factors: int | None) -> int | None:
-    return None if any(factor is None for factor in factors) else prod(factor for factor in factors if factor is not None)
+    return (
+        None if any(factor is None for factor in factors) else prod(factor for factor in factors if factor is not None)
+    )
 
 
 def _with_bias(macs: int | None, inputs: Sequence[Typed], outputs: Sequence[Value]) -> tuple[int | None, int | None]:

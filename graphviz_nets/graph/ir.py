@@ -6,6 +6,7 @@ graph lists the inputs that are cut for ordering in ``back_edges``.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,12 +36,12 @@ ITEM_BITS: Mapping[str, int] = {
     "float32": 32, "uint8": 8, "int8": 8, "uint16": 16, "int16": 16, "int32": 32, "int64": 64, "string": 0, "bool": 8,
     "float16": 16, "float64": 64, "uint32": 32, "uint64": 64, "complex64": 64, "complex128": 128, "bfloat16": 16,
     "float8e4m3fn": 8, "float8e4m3fnuz": 8, "float8e5m2": 8, "float8e5m2fnuz": 8, "uint4": 4, "int4": 4,
-    "float4e2m1": 4, "float8e8m0": 8, "uint2": 2, "int2": 2,
+    "float4e2m1": 4, "float8e8m0": 8, "uint2": 2, "int2": 2, "float6e2m3": 6, "float6e3m2": 6,
 }  # fmt: skip
 """Bits of one element for every dtype the IR knows, by its name (ONNX's, with numpy's spelling)."""
 
 
-def freeze(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def freeze(mapping: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
     """Return an immutable mapping with the same items.
 
     Examples
@@ -61,6 +62,8 @@ def float32(value: float) -> float:
     >>> float32(0.1)
     0.10000000149011612
     """
+    if math.isnan(value):
+        return math.nan  # one object, so that attributes which hold it compare equal
     try:
         return float(struct.unpack("f", struct.pack("f", value))[0])
     except OverflowError:
@@ -397,7 +400,7 @@ def sort(nodes: Iterable[Node]) -> tuple[tuple[Node, ...], tuple[tuple[str, int]
         while stack:
             here, index = stack.pop()
             node = listed[here]
-            for index in range(index, len(node.inputs)):  # noqa: B020, PLW2901
+            for index in range(index, len(node.inputs)):  # noqa: B020
                 source = position.get(node.inputs[index])
                 if source is None or state[source] == 2:
                     continue
@@ -456,7 +459,7 @@ class Model:
 
     graph: Graph
     framework: str = "onnx"
-    scopes: Mapping[Path, Scope] = field(default_factory=nothing)  # type: ignore[assignment]
+    scopes: Mapping[Path, Scope] = field(default_factory=dict)
     opset_imports: Mapping[str, int] = field(default_factory=lambda: freeze({"": 18}))
     functions: tuple[Function, ...] = ()
     problems: tuple[str, ...] = ()

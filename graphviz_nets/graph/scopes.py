@@ -19,7 +19,6 @@ def _nothing() -> Mapping[str, Any]:
     return _NOTHING
 
 
-
 @dataclass(frozen=True)
 class Scope:
     """A node of the hierarchy.

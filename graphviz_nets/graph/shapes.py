@@ -276,10 +276,13 @@ def conv_transpose(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     for k, size in enumerate(x[2:]):
         if not isinstance(size, int) or not isinstance(kernel[k], int):
             sizes.append(None)
-        elif same:
+            continue
+        side = kernel[k]
+        assert isinstance(side, int)
+        if same:
             sizes.append(size * strides[k])
         else:
-            reach = dilations[k] * (kernel[k] - 1) + 1
+            reach = dilations[k] * (side - 1) + 1
             sizes.append((size - 1) * strides[k] + extra[k] + reach - pads[k] - pads[k + rank])
     return [(_dtype(inputs[0]), (x[0], channels, *sizes))]
 
@@ -349,7 +352,9 @@ def matmul(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     right = (*b, 1) if len(b) == 1 else b
     if isinstance(left[-1], int) and isinstance(right[-2], int) and left[-1] != right[-2]:
         raise Impossible(f"shapes {_show(a)} and {_show(b)} do not multiply")
-    result = broadcast([left[:-2], right[:-2]]) + ((left[-2],) if len(a) > 1 else ()) + ((right[-1],) if len(b) > 1 else ())
+    result = (
+        broadcast([left[:-2], right[:-2]]) + ((left[-2],) if len(a) > 1 else ()) + ((right[-1],) if len(b) > 1 else ())
+    )
     return [(_dtype(inputs[0]), result)]
 
 
@@ -441,7 +446,8 @@ def split(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
         return [(_dtype(inputs[0]), None)] * parts
     axis = _axis(node.attributes.get("axis", 0), len(x))
     sizes: Sequence[int | None] | None = _integers(inputs[1]) if len(inputs) > 1 else node.attributes.get("split")
-    whole = x[axis]
+    found = x[axis]
+    whole = found if isinstance(found, int) else None
     if sizes is None:
         # The last part of an even split takes what is left.
         size = -(-whole // parts) if isinstance(whole, int) else None
@@ -543,7 +549,9 @@ def resize(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     import struct
 
     factors = struct.unpack(f"<{len(x)}f", scales.bytes())
-    return [(_dtype(inputs[0]), tuple(int(d * f) if isinstance(d, int) else None for d, f in zip(x, factors, strict=True)))]
+    return [
+        (_dtype(inputs[0]), tuple(int(d * f) if isinstance(d, int) else None for d, f in zip(x, factors, strict=True)))
+    ]
 
 
 @shape("DepthToSpace", "SpaceToDepth")
@@ -554,9 +562,13 @@ def depth_to_space(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
         return [(_dtype(inputs[0]), None)]
     block = node.attributes["blocksize"]
     if node.op_type == "DepthToSpace":
-        sizes = [d // block**2 if k == 1 else d * block if isinstance(d, int) else None for k, d in enumerate(x[1:], 1) if d]
+        sizes = [
+            d // block**2 if k == 1 else d * block if isinstance(d, int) else None for k, d in enumerate(x[1:], 1) if d
+        ]
     else:
-        sizes = [d * block**2 if k == 1 else d // block if isinstance(d, int) else None for k, d in enumerate(x[1:], 1) if d]
+        sizes = [
+            d * block**2 if k == 1 else d // block if isinstance(d, int) else None for k, d in enumerate(x[1:], 1) if d
+        ]
     return [(_dtype(inputs[0]), (x[0], *sizes) if len(sizes) == 3 else None)]
 
 
@@ -613,4 +625,8 @@ def recurrent(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     hidden = node.attributes.get("hidden_size", r[2] if r and len(r) == 3 else None)
     steps, batch = (x[0], x[1]) if x and len(x) == 3 else (None, None)
     last = (directions, batch, hidden)
-    return [(_dtype(inputs[0]), (steps, directions, batch, hidden)), (_dtype(inputs[0]), last), (_dtype(inputs[0]), last)]
+    return [
+        (_dtype(inputs[0]), (steps, directions, batch, hidden)),
+        (_dtype(inputs[0]), last),
+        (_dtype(inputs[0]), last),
+    ]

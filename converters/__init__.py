@@ -1,0 +1,1 @@
+"""Converters: each opens one family of files and returns a Model."""
