@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import struct
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from graphviz_nets.graph.scopes import Scope, layer_paths
 from graphviz_nets.graph.shapes import Impossible
 
 from .caffe_defaults import without_defaults
-from .caffe_layers import Call, foreign, graph_input, layer
+from .caffe_layers import Call, foreign, graph_input, layer, possible
 from .caffe_net import Layer, Net, State, is_net, is_solver, read_net, read_text, solver_net
 from .prototxt import Message, decode, parse
 
@@ -84,26 +85,35 @@ converter = Converter()
 
 def _weights_alone(path: Path, data: bytes | None) -> ConvertError:
     """Return why a .caffemodel cannot be opened: cut short, or without its net."""
+    if data is not None:
+        return _walk(path, data)
     try:
-        content = path.read_bytes() if data is None else data
-    except OSError as fault:
-        return ConvertError(f"cannot be read: {fault.strerror}", path=str(path))
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                return ConvertError("the caffemodel is empty", path=str(path))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _walk(path, content)
+    except (OSError, ValueError) as fault:
+        return ConvertError(f"cannot be read: {getattr(fault, 'strerror', fault)}", path=str(path))
+
+
+def _walk(path: Path, content: bytes | mmap.mmap) -> ConvertError:
+    """Step over the fields of a NetParameter, of which only the heads are read."""
     place = 0
     while place < len(content):
+        start = place
         key, place = _varint(content, place)
         kind = key & 7
         size, place = _varint(content, place) if kind in (0, 2) else ({1: 8, 5: 4}.get(kind, -1), place)
-        if kind == 0:
-            continue
-        if kind not in (1, 2, 5) or size < 0 or place < 0:
-            return ConvertError(f"this is no caffemodel: bad field at byte {place}", path=str(path))
-        place += size
+        if kind not in (0, 1, 2, 5) or not key >> 3:
+            return ConvertError(f"this is no caffemodel: bad field at byte {start}", path=str(path))
+        place += size if kind else 0
     if place != len(content) or not content:
         return ConvertError(f"the caffemodel is truncated: {place - len(content)} bytes are missing", path=str(path))
     return ConvertError("weights alone are not drawn", path=str(path), hint="give the net: net.prototxt")
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _varint(content: bytes | mmap.mmap, place: int) -> tuple[int, int]:
     value = shift = 0
     while place < len(content) and shift < 70:
         byte = content[place]
@@ -144,7 +154,10 @@ def to_model(
     blobs: dict[str, str] = {}  # value: blob
     last = {top: k for k, item in enumerate(net.layers) for top in item.tops}
     for name, shape in net.inputs:
-        value = graph_input(op, name if name not in last else f"{name}@input", shape, shapes)
+        if not possible(shape):
+            problems.append((1, f"input {name!r}: no blob can have the shape {str(shape)[:80]}"))
+            shape = None
+        value = graph_input(op, name, shape, shapes, f"{name}@input" if name in last else "")
         latest[name], blobs[value] = value, name
     scopes: list[Scope] = []
     used: set[str] = set()
@@ -162,7 +175,8 @@ def to_model(
             if blob in latest and blob not in item.bottoms:
                 problems.append((_line(item, "top", blob), f"{item.name}: the top {blob!r} is made twice"))
         op.scope = place
-        call = Call(item, tuple(inputs), op, phase, str(path), shared, shapes)
+        wanted = tuple(blob if last[blob] == k else f"{blob}@{item.name}" for blob in item.tops)
+        call = Call(item, tuple(inputs), op, wanted, phase, str(path), shared, shapes)
         first, before = len(op.nodes), len(op.problems)
         outputs = _translate(call, first)
         problems += [(line or item.line, text) for line, text in call.problems]
@@ -174,9 +188,8 @@ def to_model(
                 pass  # a data layer's top is a graph input already
             elif value in inputs or value in tops or value in op.initializers:
                 value = op.Identity(value)
-            wanted = blob if last[blob] == k else f"{blob}@{item.name}"
             if value not in op.inputs:
-                value = op.rename(value, op.fresh(wanted), first)
+                value = op.rename(value, op.fresh(wanted[j]), first)
             tops.append(value)
             blobs[value] = blob
         latest.update(zip(item.tops, tops, strict=True))
@@ -191,10 +204,10 @@ def to_model(
             op.values[value] = Value(value, old.dtype, old.shape, metadata={"gvn.blob": blob})
     made = {name for node in op.nodes for name in node.outputs}
     eaten = used | {name for node in op.nodes for name in node.inputs}
-    ends = [name for scope in scopes for name in scope.outputs if name in made and name not in eaten]
+    results = [name for scope in scopes for name in scope.outputs if name in made and name not in eaten]
     metadata = {"gvn.preprocess": json.dumps(found)} if (found := _preprocess(net)) else {}
     return op.model(
-        list(dict.fromkeys(ends)),
+        list(dict.fromkeys(results)),
         scopes,
         framework="caffe",
         problems=tuple(f"{path.name}:{line}: {text}" for line, text in dict.fromkeys(problems)),
@@ -206,12 +219,18 @@ def _translate(call: Call, first: int) -> tuple[str, ...]:
     """Append a layer's nodes; where its rule cannot, a foreign node stands for it."""
     op, item = call.op, call.layer
     rule = layer.find("", item.type)
+    if rule is None and not item.bottoms and "input_param" in item.message:
+        # Some files write a type of their own, such as V0's "data", above the shapes of an Input layer.
+        rule = layer.find("", "Input")
     if rule is None:
         call.problems.append((item.line, f"{item.name}: layer type {item.type!r} is not known; drawn as it is"))
         return foreign(call)
     try:
         outputs = rule(op, call)
     except (Impossible, OverflowError, struct.error) as fault:
+        for node in op.nodes[first:]:
+            for name in node.outputs:
+                op.values.pop(name, None)
         del op.nodes[first:]
         call.problems.append((item.line, f"{item.name}: {fault}"))
         return foreign(call)

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from itertools import product as grid
-from math import ceil, sqrt
+from math import ceil, prod, sqrt
 from typing import Any, TypeAlias
 
 from graphviz_nets.errors import ParseError
 from graphviz_nets.graph.builder import Builder
-from graphviz_nets.graph.ir import Shape, count
+from graphviz_nets.graph.ir import Shape, count, float32
 from graphviz_nets.graph.rules import Table
 from graphviz_nets.graph.shapes import Impossible
 
 from .caffe_net import Layer, dims
+from .caffe_rules import pooled
 from .prototxt import Message
 
 BIGGEST = 1 << 31
@@ -35,8 +36,8 @@ class Call:
     ----------
     layer : Layer
         The source.
-    inputs : tuple of str
-        Value names of its bottoms.
+    inputs, tops : tuple of str
+        Value names of its bottoms, and those that its tops are to have.
     op : Builder
         Where nodes go.
     shared : mapping of str to str
@@ -48,6 +49,7 @@ class Call:
     layer: Layer
     inputs: tuple[str, ...]
     op: Builder
+    tops: tuple[str, ...] = ()
     phase: str = "TEST"
     path: str = ""
     shared: dict[str, str] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Call:
 
     def shape(self, k: int = 0) -> Shape | None:
         """Return the shape of a bottom, None where unknown."""
+        self.need(k + 1)
         return self.op.shape(self.inputs[k])
 
     def known(self, k: int = 0) -> tuple[int, ...]:
@@ -106,7 +109,10 @@ class Call:
         if shared and shared in self.shared:
             name = self.shared[shared]
             old = self.op.shape(name)
-            if count(old) != count(shape):
+            if old != shape and count(old) is not None and count(old) == count(shape):
+                self.weights.append(name)
+                return self.op.Reshape(name, self.op.constant([int(dim or 0) for dim in shape]))
+            if old != shape and count(old) != count(shape):
                 self.problems.append((self.layer.line, f"{self.layer.name}: shared weight {shared!r} has another size"))
                 name = self.op.weight(f"{self.layer.name}.{role}", shape, role=kind)
         else:
@@ -127,7 +133,7 @@ class Call:
         value = message.get(name, default)
         if isinstance(value, (str, Message)):
             raise self.fail(message, name, f"{name} is to be a number")
-        return float(value)
+        return float32(float(value))
 
     def whole(self, message: Message, name: str, default: int | None, least: int = 0) -> int:
         """Return an integer setting, at least `least`."""
@@ -146,7 +152,7 @@ class Call:
         """Return a number of a repeated field."""
         if isinstance(value, (str, Message)):
             raise ParseError(f"layer {self.layer.name!r}: {value!r} is no number", path=self.path, line=message.line)
-        return float(value)
+        return float32(float(value))
 
     def flag(self, message: Message, name: str, default: bool) -> bool:
         """Return a boolean setting."""
@@ -189,9 +195,9 @@ def _simple(values: list[Any]) -> Any:
         return None
     for kinds, make in (((bool, int), int), ((bool, int, float), float), ((str,), str)):
         if all(isinstance(value, kinds) for value in values):
-            flat: list[Any] = [make(value) for value in values]
-            if make is int and any(not -(1 << 63) <= value < 1 << 63 for value in flat):
-                flat = [float(value) for value in values]
+            if make is int and any(not -(1 << 63) <= int(value) < 1 << 63 for value in values):
+                return None
+            flat = [make(value) for value in values]
             return flat[0] if len(flat) == 1 else flat
     return None
 
@@ -202,15 +208,33 @@ def _simple(values: list[Any]) -> Any:
 def source(call: Call, shapes: Sequence[Shape | None]) -> tuple[str, ...]:
     """Make graph inputs of the tops."""
     names = []
-    for k, top in enumerate(call.layer.tops):
-        names.append(graph_input(call.op, top, shapes[k] if k < len(shapes) else None, call.shapes))
+    for k, (blob, name) in enumerate(zip(call.layer.tops, call.tops, strict=True)):
+        shape = shapes[k] if k < len(shapes) else None
+        if not possible(shape):
+            call.problems.append((call.layer.line, f"{call.layer.name}: no blob can have the shape {str(shape)[:80]}"))
+            shape = None
+        names.append(graph_input(call.op, blob, shape, call.shapes, name))
     return tuple(names)
 
 
-def graph_input(op: Builder, name: str, shape: Shape | None, given: Mapping[str, tuple[str | None, Shape]]) -> str:
-    """Add a graph input; a shape that the user gives wins."""
-    dtype, wanted = given.get(name) or given.get(str(len(op.inputs))) or (None, None)
-    return op.input(name, dtype or "float32", wanted if wanted is not None else shape)
+def possible(shape: Shape | None) -> bool:
+    """Say whether a blob can have a shape: every dimension at least 1, and not too large.
+
+    Examples
+    --------
+    >>> possible((1, None)), possible((0, 3)), possible((1 << 30, 1 << 30))
+    (True, False, False)
+    """
+    sizes = [dim for dim in shape or () if isinstance(dim, int)]
+    return all(dim > 0 for dim in sizes) and prod(sizes) <= 1 << 40
+
+
+def graph_input(
+    op: Builder, blob: str, shape: Shape | None, given: Mapping[str, tuple[str | None, Shape]], name: str = ""
+) -> str:
+    """Add a graph input, called like its blob by default; a shape that the user gives wins."""
+    dtype, wanted = given.get(blob) or given.get(str(len(op.inputs))) or (None, None)
+    return op.input(name or blob, dtype or "float32", wanted if wanted is not None else shape)
 
 
 @layer("Input")
@@ -301,6 +325,14 @@ class Window:
         return {"kernel_shape": self.kernel} | {k: v for k, v in plain.items() if any(part != ones[k] for part in v)}
 
 
+def images(call: Call, k: int = 0) -> tuple[int, int, int, int]:
+    """Return the shape of a bottom that must be (N, C, H, W), all known."""
+    shape = call.known(k)
+    if len(shape) != 4:
+        raise Impossible(f"four axes are needed, not {len(shape)}")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
 def window(call: Call, message: Message, rank: int) -> Window:
     """Read kernel, stride, pad and dilation; ``kernel_h`` and ``kernel_w`` beat ``kernel_size``."""
 
@@ -332,12 +364,23 @@ def _spatial(call: Call) -> int:
     return max(len(shape) - 2, 0) if shape is not None else 2
 
 
+def _convolved(call: Call, message: Message) -> int:
+    """Return the number of spatial axes of a convolution."""
+    rank = _spatial(call)
+    if not rank:
+        raise Impossible("a convolution needs axes behind the channels")
+    axis = call.whole(message, "axis", 1, -BIGGEST)
+    if axis not in (1, -rank - 1):
+        raise Impossible(f"a convolution along axis {axis} has no ONNX form")
+    return rank
+
+
 @layer("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution")
 def convolution(op: Builder, call: Call) -> tuple[str, ...]:
     """Conv"""
     call.need(1)
     message = call.param("convolution_param")
-    side = window(call, message, _spatial(call))
+    side = window(call, message, _convolved(call, message))
     outputs = call.whole(message, "num_output", call.dim(1) if "Depthwise" in call.layer.type else None, 1)
     channels = call.dim(1)
     depthwise = channels if "Depthwise" in call.layer.type else None
@@ -357,11 +400,11 @@ def deconvolution(op: Builder, call: Call) -> tuple[str, ...]:
     """ConvTranspose"""
     call.need(1)
     message = call.param("convolution_param")
-    side = window(call, message, _spatial(call))
+    side = window(call, message, _convolved(call, message))
     outputs = call.whole(message, "num_output", None, 1)
     group = call.whole(message, "group", 1, 1)
-    if outputs % group:
-        raise Impossible(f"{outputs} outputs do not divide into {group} groups")
+    if outputs % group or (call.dim(1) or 0) % group:
+        raise Impossible(f"{call.dim(1)} inputs and {outputs} outputs do not divide into {group} groups")
     w = call.weight("weight", (call.dim(1), outputs // group, *side.kernel))
     bias = (call.weight("bias", (outputs,)),) if call.flag(message, "bias_term", True) else ()
     extra = {"group": group} if group > 1 else {}
@@ -374,7 +417,7 @@ def inner_product(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(1)
     message = call.param("inner_product_param")
     outputs = call.whole(message, "num_output", None, 1)
-    axis = call.axis(int(call.number(message, "axis", 1)))
+    axis = call.axis(call.whole(message, "axis", 1, -BIGGEST))
     shape = call.shape()
     inner = None if shape is None else count(shape[axis:])
     transpose = call.flag(message, "transpose", False)
@@ -385,7 +428,9 @@ def inner_product(op: Builder, call: Call) -> tuple[str, ...]:
         x = op.Flatten(x, axis=axis)
     y = op.Gemm(x, w, *bias, **({} if transpose else {"transB": 1}))
     if axis != 1:
-        outer = call.known()[:axis]
+        outer = [dim if isinstance(dim, int) else -1 for dim in (shape or (None,))[:axis]]
+        if outer.count(-1) > 1 or shape is None:
+            raise Impossible("the shape of its input must be known; give it with --input-shape")
         y = op.Reshape(y, op.constant([*outer, outputs]))
     return (y,)
 
@@ -403,7 +448,8 @@ def embed(op: Builder, call: Call) -> tuple[str, ...]:
 @layer("Im2col")
 def im2col(op: Builder, call: Call) -> tuple[str, ...]:
     """Conv with a one-hot kernel"""
-    side = window(call, call.param("convolution_param"), _spatial(call))
+    message = call.param("convolution_param")
+    side = window(call, message, _convolved(call, message))
     channels = call.known()[1]
     cells = count(side.kernel) or 1
     if channels * cells * cells > 1 << 24:
@@ -427,9 +473,7 @@ def pooling(op: Builder, call: Call) -> tuple[str, ...]:
     message = call.param("pooling_param")
     method = call.choice(message, "pool", ("MAX", "AVE", "STOCHASTIC"))
     whole = call.flag(message, "global_pooling", False)
-    if method == "STOCHASTIC":
-        return foreign(call, "StochasticPool")
-    if whole and len(call.layer.tops) < 2:
+    if whole and len(call.layer.tops) < 2 and method != "STOCHASTIC":
         return (op.GlobalMaxPool(call.inputs[0]) if method == "MAX" else op.GlobalAveragePool(call.inputs[0]),)
     shape = call.shape()
     if shape is not None and len(shape) != 4:
@@ -439,6 +483,11 @@ def pooling(op: Builder, call: Call) -> tuple[str, ...]:
     floor = call.choice(message, "round_mode", ("CEIL", "FLOOR")) == "FLOOR" or not call.flag(
         message, "ceil_mode", True
     )
+    if any(pad >= kernel for pad, kernel in zip(side.pad, side.kernel, strict=True)):
+        raise Impossible(f"pad {side.pad} is not smaller than the kernel {side.kernel}")
+    if method == "STOCHASTIC":
+        given = {"kernel_shape": side.kernel, "strides": side.stride, "pads": side.pad, "ceil_mode": int(not floor)}
+        return op.node("StochasticPool", call.inputs[:1], len(call.layer.tops), domain="caffe", attributes=given)
     return pool(op, call, call.inputs[0], method, side, sizes, floor)
 
 
@@ -451,8 +500,14 @@ def pool(op: Builder, call: Call, x: str, method: str, side: Window, sizes: Shap
         return op.node("MaxPool", [x], max(1, len(call.layer.tops)), attributes=attributes)
     ins = [size for size in sizes if isinstance(size, int)]
     outs = [
-        pooled(size, side.kernel[k], side.stride[k], side.pad[k], floor, any(side.pad)) for k, size in enumerate(ins)
+        pooled(size, side.kernel[k], side.stride[k], side.pad[k], not floor, any(side.pad))
+        for k, size in enumerate(ins)
     ]
+    for k, size in enumerate(ins):
+        if outs[k] < 1:
+            raise Impossible(f"kernel {side.kernel[k]} is larger than the padded input {size + 2 * side.pad[k]}")
+    if max(outs) > 1 << 24:
+        raise Impossible("the pooled blob would be too large")
     ends = [max(0, (outs[k] - 1) * side.stride[k] + side.kernel[k] - ins[k] - side.pad[k]) for k in range(len(ins))]
     attributes = {"kernel_shape": side.kernel, "pads": (*side.pad, *ends)}
     if any(step != 1 for step in side.stride):
@@ -495,33 +550,23 @@ def pool(op: Builder, call: Call, x: str, method: str, side: Window, sizes: Shap
     return (op.Mul(y, scale),)
 
 
-def pooled(size: int, kernel: int, stride: int, pad: int, floor: bool, padded: bool) -> int:
-    """Return Caffe's output size of a pooling.
-
-    Examples
-    --------
-    >>> pooled(112, 3, 2, 0, False, False), pooled(112, 3, 2, 0, True, False), pooled(7, 2, 2, 1, False, True)
-    (56, 55, 4)
-    """
-    room = size + 2 * pad - kernel
-    if room < 0:
-        raise Impossible(f"kernel {kernel} is larger than the padded input {size + 2 * pad}")
-    out = (room // stride if floor else -(-room // stride)) + 1
-    return out - 1 if padded and (out - 1) * stride >= size + pad else out
-
-
 @layer("SPP")
 def spp(op: Builder, call: Call) -> tuple[str, ...]:
     """a pyramid of poolings, Flatten, Concat"""
     message = call.param("spp_param")
-    _, _, height, width = (*call.known(), 1, 1)[:4]
+    _, _, height, width = images(call)
     method = call.choice(message, "pool", ("MAX", "AVE", "STOCHASTIC"))
+    if method == "STOCHASTIC":
+        raise Impossible("a pyramid of stochastic poolings has no ONNX form")
     levels = []
-    for level in range(min(call.whole(message, "pyramid_height", None, 1), 16)):
+    for level in range(min(call.whole(message, "pyramid_height", None, 1), 32)):
         bins = 2**level
         kernel = (ceil(height / bins), ceil(width / bins))
         rest = (kernel[0] * bins - height, kernel[1] * bins - width)
-        side = Window(kernel, kernel, ((rest[0] + 1) // 2, (rest[1] + 1) // 2), (1, 1))
+        pad = ((rest[0] + 1) // 2, (rest[1] + 1) // 2)
+        if any(pad[k] >= kernel[k] for k in range(2)):
+            raise Impossible(f"the padding of pyramid level {level} is not smaller than its kernel")
+        side = Window(kernel, kernel, pad, (1, 1))
         (y,) = pool(op, call, call.inputs[0], method, side, (height, width), False)[:1]
         levels.append(op.Flatten(y, axis=1))
     return (op.Concat(*levels, axis=1) if len(levels) > 1 else levels[0],)
@@ -543,11 +588,13 @@ def upsample(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(1)
     message = call.param("upsample_param")
     if len(call.inputs) < 2:
-        factors = [call.number(message, name, call.number(message, "scale", 2)) for name in ("scale_h", "scale_w")]
+        images(call)
+        both = call.whole(message, "scale", 2, 1)
+        factors = [float(call.whole(message, name, both, 1)) for name in ("scale_h", "scale_w")]
         scales = op.constant([1.0, 1.0, *factors], "float32")
         return (op.Resize(call.inputs[0], "", scales, mode="nearest", coordinate_transformation_mode="asymmetric",
                           nearest_mode="floor"),)  # fmt: skip
-    n, c, h, w = call.known()
+    n, c, h, w = images(call)
     scale = call.whole(message, "scale", 2, 1)
     high, wide = call.whole(message, "upsample_h", h * scale, 1), call.whole(message, "upsample_w", w * scale, 1)
 
@@ -564,8 +611,10 @@ def upsample(op: Builder, call: Call) -> tuple[str, ...]:
 def interp(op: Builder, call: Call) -> tuple[str, ...]:
     """Resize (linear, align_corners)"""
     message = call.param("interp_param")
-    n, c, *sizes = call.known()
-    begin, end = int(call.number(message, "pad_beg", 0)), int(call.number(message, "pad_end", 0))
+    n, c, *sizes = images(call)
+    begin, end = call.whole(message, "pad_beg", 0, -BIGGEST), call.whole(message, "pad_end", 0, -BIGGEST)
+    if begin > 0 or end > 0:
+        raise Impossible("pad_beg and pad_end can only cut")
     x = call.inputs[0]
     if begin or end:
         x = op.Slice(x, op.constant([-begin, -begin]), op.constant([s + end for s in sizes]), op.constant([2, 3]))
@@ -576,7 +625,11 @@ def interp(op: Builder, call: Call) -> tuple[str, ...]:
     if "zoom_factor" in message:
         factor = call.whole(message, "zoom_factor", None, 1)
         sizes = [size + (size - 1) * (factor - 1) for size in sizes]
+    if len(call.inputs) > 1:
+        sizes = list(images(call, 1)[2:])
     sizes = [call.whole(message, name, size, 1) for name, size in zip(("height", "width"), sizes, strict=True)]
+    if min(sizes) < 1:
+        raise Impossible("nothing is left of the input")
     target = op.constant([n, c, *sizes])
     return (op.Resize(x, "", "", target, mode="linear", coordinate_transformation_mode="align_corners"),)
 
@@ -591,6 +644,8 @@ def lrn(op: Builder, call: Call) -> tuple[str, ...]:
     message = call.param("lrn_param")
     size = call.whole(message, "local_size", 5, 1)
     alpha, beta = call.number(message, "alpha", 1.0), call.number(message, "beta", 0.75)
+    if size % 2 == 0:
+        raise Impossible(f"local_size {size} is even")
     region = call.choice(message, "norm_region", ("ACROSS_CHANNELS", "WITHIN_CHANNEL"))
     x = call.inputs[0]
     if region == "ACROSS_CHANNELS":
@@ -612,14 +667,20 @@ def batch_norm(op: Builder, call: Call) -> tuple[str, ...]:
     mean, variance = (call.weight(role, (channels,), "buffer") for role in ("mean", "variance"))
     call.weight("factor", (1,), "buffer")
     x = call.inputs[0]
-    if "use_global_stats" in message and not call.flag(message, "use_global_stats", True):
-        axes = op.constant([0, *range(2, len(call.known()))])
-        centred = op.Sub(x, op.ReduceMean(x, axes))
-        spread = op.Sqrt(op.Add(op.ReduceMean(op.Mul(centred, centred), axes), op.scalar(eps)))
-        return (op.Div(centred, spread),)
+    if not call.flag(message, "use_global_stats", call.phase == "TEST"):
+        return (_batch_statistics(op, call, eps),)
     one = _filled(op, call, "one", channels, 1.0)
     zero = _filled(op, call, "zero", channels, 0.0)
     return (op.BatchNormalization(x, one, zero, mean, variance, epsilon=eps),)
+
+
+def _batch_statistics(op: Builder, call: Call, eps: float) -> str:
+    x, shape = call.inputs[0], call.shape()
+    if shape is None:
+        raise Impossible("the number of its input's axes must be known; give the shape with --input-shape")
+    axes = op.constant([k for k in range(len(shape)) if k != 1])
+    centred = op.Sub(x, op.ReduceMean(x, axes))
+    return op.Div(centred, op.Sqrt(op.Add(op.ReduceMean(op.Mul(centred, centred), axes), op.scalar(eps))))
 
 
 def _filled(op: Builder, call: Call, role: str, size: int | None, value: float) -> str:
@@ -630,13 +691,15 @@ def _filled(op: Builder, call: Call, role: str, size: int | None, value: float) 
 
 @layer("BN")
 def bn(op: Builder, call: Call) -> tuple[str, ...]:
-    """BatchNormalization (4 blobs), or Mul, Add where statistics are merged (SegNet's INFERENCE, 2 blobs)"""
+    """BatchNormalization (PSPNet's, 4 blobs), or Mul, Add (SegNet's, 2 blobs), in LEARN mode after batch statistics"""
     call.need(1)
     message = call.param("bn_param")
     channels = call.dim(1)
-    if str(message.get("bn_mode", "")) == "INFERENCE":
-        shape = (channels, *(1,) * _spatial(call))
-        return (op.Add(op.Mul(call.inputs[0], call.weight("scale", shape)), call.weight("shift", shape)),)
+    if any(name in message for name in ("bn_mode", "scale_filler", "shift_filler")):
+        x, shape = call.inputs[0], (channels, *(1,) * _spatial(call))
+        if call.choice(message, "bn_mode", ("LEARN", "INFERENCE")) == "LEARN":
+            x = _batch_statistics(op, call, call.number(message, "var_eps", 1e-9))
+        return (op.Add(op.Mul(x, call.weight("scale", shape)), call.weight("shift", shape)),)
     scale, shift = call.weight("scale", (channels,)), call.weight("shift", (channels,))
     mean, variance = (call.weight(role, (channels,), "buffer") for role in ("mean", "variance"))
     eps = call.number(message, "eps", call.number(message, "epsilon", 1e-5))
@@ -645,8 +708,8 @@ def bn(op: Builder, call: Call) -> tuple[str, ...]:
 
 def _aligned(op: Builder, call: Call, message: Message) -> tuple[int, Shape, str]:
     """Return the axis and shape of the second operand of Scale or Bias, and the second bottom ready to broadcast."""
-    axis = call.axis(int(call.number(message, "axis", 1)))
     shape = call.shape()
+    axis = 0 if shape is not None and len(shape) == 1 else call.axis(call.whole(message, "axis", 1, -BIGGEST))
     if len(call.inputs) > 1:
         second = call.shape(1)
         if shape is None or second is None:
@@ -658,7 +721,7 @@ def _aligned(op: Builder, call: Call, message: Message) -> tuple[int, Shape, str
         if trailing:
             wide = op.Unsqueeze(wide, op.constant(list(range(len(second), len(second) + trailing))))
         return axis, (*second, *(1,) * trailing), wide
-    axes = int(call.number(message, "num_axes", 1))
+    axes = call.whole(message, "num_axes", 1, -BIGGEST)
     if shape is None:
         return axis, (None, 1, 1) if axes == 1 and axis == 1 else (None,), ""
     axes = len(shape) - axis if axes < 0 else axes
@@ -691,7 +754,10 @@ def mvn(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(1)
     message = call.param("mvn_param")
     rank = len(call.shape() or (0,) * 4)
-    axes = op.constant(list(range(1 if call.flag(message, "across_channels", False) else 2, rank)))
+    over = list(range(1 if call.flag(message, "across_channels", False) else 2, rank))
+    if not over:
+        raise Impossible("there are no axes to normalise over")
+    axes = op.constant(over)
     x = call.inputs[0]
     centred = op.Sub(x, op.ReduceMean(x, axes))
     if not call.flag(message, "normalize_variance", True):
@@ -753,7 +819,7 @@ def prelu(op: Builder, call: Call) -> tuple[str, ...]:
 def crelu(op: Builder, call: Call) -> tuple[str, ...]:
     """Neg, Concat, Relu"""
     call.need(1)
-    axis = int(call.number(call.param("crelu_param"), "concat_axis", 1))
+    axis = call.whole(call.param("crelu_param"), "concat_axis", 1, -BIGGEST)
     return (op.Relu(op.Concat(call.inputs[0], op.Neg(call.inputs[0]), axis=axis)),)
 
 
@@ -853,6 +919,12 @@ def eltwise(op: Builder, call: Call) -> tuple[str, ...]:
     # The enum counts PROD, SUM, MAX; the default is SUM.
     operation = call.choice(message, "operation", ("PROD", "SUM", "MAX")) if "operation" in message else "SUM"
     values = list(call.inputs)
+    shapes = [shape for shape in map(op.shape, values) if shape is not None]
+    for shape in shapes[1:]:
+        if len(shape) != len(shapes[0]) or any(
+            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(shape, shapes[0], strict=True)
+        ):
+            raise Impossible(f"its bottoms have different shapes, {shapes[0]} and {shape}")
     if operation == "MAX":
         return (op.Max(*values),)
     if operation == "SUM":
@@ -884,7 +956,7 @@ def axpy(op: Builder, call: Call) -> tuple[str, ...]:
 def softmax(op: Builder, call: Call) -> tuple[str, ...]:
     """Softmax"""
     call.need(1)
-    return (op.Softmax(call.inputs[0], axis=call.axis(int(call.number(call.param("softmax_param"), "axis", 1)))),)
+    return (op.Softmax(call.inputs[0], axis=call.axis(call.whole(call.param("softmax_param"), "axis", 1, -BIGGEST))),)
 
 
 # Shape and indexing -----------------------------------------------------------------------------------------------
@@ -895,8 +967,8 @@ def concat(op: Builder, call: Call) -> tuple[str, ...]:
     """Concat"""
     call.need(1)
     message = call.param("concat_param")
-    axis = call.number(message, "axis", call.number(message, "concat_dim", 1))
-    return (op.Concat(*call.inputs, axis=call.axis(int(axis))),)
+    name = "concat_dim" if "concat_dim" in message else "axis"
+    return (op.Concat(*call.inputs, axis=call.axis(call.whole(message, name, 1, -BIGGEST))),)
 
 
 @layer("Slice")
@@ -904,10 +976,13 @@ def slice_(op: Builder, call: Call) -> tuple[str, ...]:
     """Split"""
     call.need(1)
     message = call.param("slice_param")
-    axis = call.axis(int(call.number(message, "axis", call.number(message, "slice_dim", 1))))
+    name = "slice_dim" if "slice_dim" in message else "axis"
+    axis = call.axis(call.whole(message, name, 1, -BIGGEST))
     cuts = [call.checked(message, "slice_point", value) for value in message.all("slice_point")]
     tops = len(call.layer.tops)
     size = call.dim(axis)
+    if tops < 2:
+        return (op.Identity(call.inputs[0]),)
     if cuts:
         if len(cuts) != tops - 1:
             raise call.fail(message, "slice_point", f"{len(cuts)} cuts make {len(cuts) + 1} parts, not {tops}")
@@ -915,7 +990,7 @@ def slice_(op: Builder, call: Call) -> tuple[str, ...]:
             raise Impossible("the size of the sliced axis must be known")
         ends = [0, *cuts, size]
         parts = [end - start for start, end in pairwise(ends)]
-        if min(parts) < 0:
+        if min(parts) < 1:
             raise call.fail(message, "slice_point", f"cuts {cuts} are outside a size of {size}")
         return op.node("Split", [call.inputs[0], op.constant(parts)], tops, attributes={"axis": axis})
     if size is not None and size % tops:
@@ -941,12 +1016,12 @@ def crop(op: Builder, call: Call) -> tuple[str, ...]:
     """Slice to the size of the second bottom"""
     call.need(2)
     message = call.param("crop_param")
-    axis = call.axis(int(call.number(message, "axis", 2)))
+    axis = call.axis(call.whole(message, "axis", 2, -BIGGEST))
     offsets = [call.checked(message, "offset", value) for value in message.all("offset")] or [0]
     target = call.shape(1)
     rank = len(call.shape() or ()) or 4
     if target is None or len(target) != rank or not all(isinstance(dim, int) for dim in target[axis:]):
-        return foreign(call)
+        raise Impossible("the size of the second bottom must be known; give the input's with --input-shape")
     starts = offsets * (rank - axis) if len(offsets) == 1 else offsets
     if len(starts) != rank - axis:
         raise call.fail(message, "offset", f"{len(starts)} offsets for {rank - axis} axes")
@@ -963,7 +1038,7 @@ def flatten(op: Builder, call: Call) -> tuple[str, ...]:
     """Flatten, or Reshape where only some axes are joined"""
     call.need(1)
     message = call.param("flatten_param")
-    first, last = int(call.number(message, "axis", 1)), int(call.number(message, "end_axis", -1))
+    first, last = call.whole(message, "axis", 1, -BIGGEST), call.whole(message, "end_axis", -1, -BIGGEST)
     if first == 1 and last == -1:
         return (op.Flatten(call.inputs[0], axis=1),)
     shape = call.known()
@@ -979,7 +1054,7 @@ def reshape(op: Builder, call: Call) -> tuple[str, ...]:
     target = list(message.message("shape").all("dim"))
     for dim in target:
         call.checked(message, "shape", dim, -1)
-    axis, axes = int(call.number(message, "axis", 0)), int(call.number(message, "num_axes", -1))
+    axis, axes = call.whole(message, "axis", 0, -BIGGEST), call.whole(message, "num_axes", -1, -BIGGEST)
     if axis == 0 and axes == -1:
         return (op.Reshape(call.inputs[0], op.constant(target)),)
     shape = call.known()
@@ -998,6 +1073,8 @@ def permute(op: Builder, call: Call) -> tuple[str, ...]:
     message = call.param("permute_param")
     order = [call.checked(message, "order", value) for value in message.all("order")]
     rank = len(call.shape() or ()) or max(4, len(order))
+    if len(set(order)) != len(order) or any(axis >= rank for axis in order):
+        raise Impossible(f"order {order} does not permute {rank} axes")
     order += [axis for axis in range(rank) if axis not in order]
     return (op.Transpose(call.inputs[0], perm=order),)
 
@@ -1007,7 +1084,7 @@ def shuffle_channel(op: Builder, call: Call) -> tuple[str, ...]:
     """Reshape, Transpose, Reshape"""
     call.need(1)
     group = call.whole(call.param("shuffle_channel_param"), "group", 1, 1)
-    n, c, h, w = call.known()
+    n, c, h, w = images(call)
     if c % group:
         raise Impossible(f"{c} channels do not divide into {group} groups")
     y = op.Reshape(call.inputs[0], op.constant([n, group, c // group, h, w]))
@@ -1016,30 +1093,51 @@ def shuffle_channel(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Reorg")
 def reorg(op: Builder, call: Call) -> tuple[str, ...]:
-    """SpaceToDepth"""
-    call.need(1)
-    stride = call.whole(call.param("reorg_param"), "stride", 2, 1)
-    return (op.SpaceToDepth(call.inputs[0], blocksize=stride),)
+    """Reshape, SpaceToDepth, Reshape, for the order of darknet, whose layer this is"""
+    message = call.param("reorg_param")
+    stride = call.whole(message, "stride", 2, 1)
+    n, c, h, w = images(call)
+    if call.flag(message, "reverse", False):
+        raise Impossible("a reversed Reorg has no ONNX form")
+    if stride > 1 << 15 or c % stride**2 or h % stride or w % stride:
+        raise Impossible(f"stride {stride} does not divide the shape {(n, c, h, w)}")
+    y = op.Reshape(call.inputs[0], op.constant([n, c // stride**2, h * stride, w * stride]))
+    y = op.SpaceToDepth(y, blocksize=stride)
+    return (op.Reshape(y, op.constant([n, c * stride**2, h // stride, w // stride])),)
 
 
 @layer("ArgMax")
 def arg_max(op: Builder, call: Call) -> tuple[str, ...]:
-    """TopK, Cast; Flatten, Concat, Reshape without an axis"""
+    """ArgMax or TopK, Cast; Flatten, Concat, Reshape without an axis"""
     call.need(1)
     message = call.param("argmax_param")
     top = call.whole(message, "top_k", 1, 1)
     values = call.flag(message, "out_max_val", False)
     if "axis" in message:
-        axis = call.axis(int(call.number(message, "axis", 0)))
+        axis = call.axis(call.whole(message, "axis", 0, -BIGGEST))
+        if top == 1 and not values:
+            return (op.Cast(op.ArgMax(call.inputs[0], axis=axis, select_last_index=1), to=1),)
+        _enough(call, call.dim(axis), top)
         best, index = op.node("TopK", [call.inputs[0], op.constant([top])], 2, attributes={"axis": axis})
         return (best if values else op.Cast(index, to=1),)
     x = op.Flatten(call.inputs[0], axis=1)
-    best, index = op.node("TopK", [x, op.constant([top])], 2, attributes={"axis": 1})
-    y = op.Cast(index, to=1)
+    if top == 1 and not values:
+        # Of equal values Caffe takes the last; TopK knows no such choice.
+        y = op.Cast(op.ArgMax(x, axis=1, select_last_index=1), to=1)
+    else:
+        size = (op.shape(x) or (None, None))[1]
+        _enough(call, size if isinstance(size, int) else None, top)
+        best, index = op.node("TopK", [x, op.constant([top])], 2, attributes={"axis": 1})
+        y = op.Cast(index, to=1)
     if values:
         y = op.Concat(y, best, axis=1)
     rank = max(len(call.shape() or ()) or 4, 3)
     return (op.Reshape(y, op.constant([0, 2 if values else 1, top, *(1,) * (rank - 3)])),)
+
+
+def _enough(call: Call, size: int | None, top: int) -> None:
+    if size is not None and top > size:
+        raise Impossible(f"top_k {top} is more than the {size} values there are")
 
 
 @layer("Reduction")
@@ -1050,8 +1148,11 @@ def reduction(op: Builder, call: Call) -> tuple[str, ...]:
     # The enum counts from 1.
     names = {"SUM": "ReduceSum", "ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean"}
     operation = call.choice(message, "operation", ("", *names)) or "SUM"
-    axis = call.axis(int(call.number(message, "axis", 0)))
-    axes = op.constant(list(range(axis, len(call.known()))))
+    axis = call.axis(call.whole(message, "axis", 0, -BIGGEST))
+    rank = len(call.shape() or ())
+    if not rank:
+        raise Impossible("the number of its input's axes must be known; give the shape with --input-shape")
+    axes = op.constant(list(range(axis, rank)))
     (y,) = op.node(names[operation], [call.inputs[0], axes], attributes={"keepdims": 0})
     factor = call.number(message, "coeff", 1.0)
     return (y if factor == 1 else op.Mul(y, op.scalar(factor)),)
@@ -1062,7 +1163,7 @@ def tile(op: Builder, call: Call) -> tuple[str, ...]:
     """Tile"""
     call.need(1)
     message = call.param("tile_param")
-    axis = call.axis(int(call.number(message, "axis", 1)))
+    axis = call.axis(call.whole(message, "axis", 1, -BIGGEST))
     repeats = [1] * (len(call.shape() or ()) or axis + 1)
     repeats[axis] = call.whole(message, "tiles", None, 1)
     return (op.Tile(call.inputs[0], op.constant(repeats)),)
@@ -1089,11 +1190,21 @@ def filter_(op: Builder, call: Call) -> tuple[str, ...]:
 def _sequence(op: Builder, call: Call) -> tuple[str, int | None, int]:
     """Return the input as (T, N, features), the number of features and of hidden units."""
     shape = call.shape()
+    if shape is not None and len(shape) < 2:
+        raise Impossible("steps and batch are needed")
     size = None if shape is None else count(shape[2:])
     x = call.inputs[0]
     if shape is None or len(shape) != 3:
-        x = op.Reshape(x, op.constant([0, 0, -1]))
+        x = op.Reshape(x, op.constant([0, 0, 1 if shape is not None and len(shape) == 2 else -1]))
     return x, size, call.whole(call.param("recurrent_param"), "num_output", None, 1)
+
+
+def _static(call: Call, size: int, states: int) -> None:
+    """Declare the weight of a static input, which stands between `cont` and the exposed states."""
+    exposed = call.flag(call.param("recurrent_param"), "expose_hidden", False)
+    if len(call.inputs) - 2 - (states if exposed else 0) > 0:
+        shape = call.shape(2)
+        call.weight("weight_static", (size, None if shape is None else count(shape[1:])))
 
 
 def _plain_sequence(call: Call) -> bool:
@@ -1107,9 +1218,7 @@ def lstm(op: Builder, call: Call) -> tuple[str, ...]:
     x, size, hidden = _sequence(op, call)
     w = call.weight("weight_x", (4 * hidden, size))
     b = call.weight("bias", (4 * hidden,))
-    if len(call.inputs) > 2:
-        shape = call.shape(2)
-        call.weight("weight_static", (4 * hidden, None if shape is None else count(shape[1:])))
+    _static(call, 4 * hidden, 2)
     r = call.weight("weight_h", (4 * hidden, hidden))
     if not _plain_sequence(call):
         return foreign(call)
@@ -1134,9 +1243,7 @@ def rnn(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(2)
     x, size, hidden = _sequence(op, call)
     w, b = call.weight("weight_x", (hidden, size)), call.weight("bias", (hidden,))
-    if len(call.inputs) > 2:
-        shape = call.shape(2)
-        call.weight("weight_static", (hidden, None if shape is None else count(shape[1:])))
+    _static(call, hidden, 1)
     r = call.weight("weight_h", (hidden, hidden))
     out, out_bias = call.weight("weight_out", (hidden, hidden)), call.weight("bias_out", (hidden,))
     if not _plain_sequence(call):
@@ -1160,26 +1267,32 @@ def prior_box(op: Builder, call: Call) -> tuple[str, ...]:
     """initializer, computed from both spatial sizes, through Identity"""
     call.need(2)
     message = call.param("prior_box_param")
-    high, wide = call.known(0)[2:4]
-    tall, broad = call.known(1)[2:4]
-    image = message.get("img_size")
-    tall = call.whole(message, "img_h", image if isinstance(image, int) else tall, 1)
-    broad = call.whole(message, "img_w", image if isinstance(image, int) else broad, 1)
-    step = float(message.get("step", 0))
+    high, wide = images(call, 0)[2:]
+    tall, broad = images(call, 1)[2:]
+    image = call.whole(message, "img_size", 0)
+    tall = call.whole(message, "img_h", image or tall, 1)
+    broad = call.whole(message, "img_w", image or broad, 1)
+    step = call.number(message, "step", 0.0)
     step_h = call.number(message, "step_h", step) or tall / high
     step_w = call.number(message, "step_w", step) or broad / wide
     smallest = [call.checked_float(message, value) for value in message.all("min_size")]
     largest = [call.checked_float(message, value) for value in message.all("max_size")]
     if not smallest:
         raise call.fail(message, "min_size", "min_size is missing")
+    if not all(0 < value < float("inf") for value in (*smallest, *largest)):
+        raise call.fail(message, "min_size", "min_size and max_size are positive")
     ratios = [1.0]
     for value in message.all("aspect_ratio"):
         ratio = call.checked_float(message, value)
-        if ratio > 0 and all(abs(ratio - old) >= 1e-6 for old in ratios):
+        if not 1e-6 < ratio < 1e6:
+            raise call.fail(message, "aspect_ratio", "aspect_ratio is a positive number")
+        if all(abs(ratio - old) >= 1e-6 for old in ratios):
             ratios += [ratio, 1 / ratio] if call.flag(message, "flip", True) else [ratio]
     offset = call.number(message, "offset", 0.5)
     spread = [call.checked_float(message, value) for value in message.all("variance")] or [0.1]
     spread = spread * 4 if len(spread) == 1 else spread
+    if len(spread) != 4:
+        raise call.fail(message, "variance", "variance is given once or four times")
     sides: list[tuple[float, float]] = []
     for k, size in enumerate(smallest):
         sides.append((size, size))
@@ -1188,6 +1301,8 @@ def prior_box(op: Builder, call: Call) -> tuple[str, ...]:
         sides += [(size * sqrt(ratio), size / sqrt(ratio)) for ratio in ratios if abs(ratio - 1) >= 1e-6]
     clipped = call.flag(message, "clip", False)
     total = high * wide * len(sides) * 4
+    if total > 1 << 26:
+        raise Impossible("there are too many boxes")
 
     def corners() -> Iterator[float]:
         for row, column in grid(range(high), range(wide)):
@@ -1202,7 +1317,7 @@ def prior_box(op: Builder, call: Call) -> tuple[str, ...]:
                     yield min(max(value, 0.0), 1.0) if clipped else value
 
     def content() -> bytes:
-        return struct.pack(f"<{total}f", *corners()) + struct.pack("<4f", *spread) * (total // 4)
+        return struct.pack(f"<{total}f", *map(float32, corners())) + struct.pack("<4f", *spread) * (total // 4)
 
     name = op.weight(f"{call.layer.name}.priors", (1, 2, total), content, role="constant")
     return (op.Identity(name),)

@@ -150,24 +150,18 @@ def read_net(message: Message, path: str = "", state: State | None = None) -> Ne
     ('V1', 'InnerProduct')
     """
     problems: list[tuple[int, str]] = []
-    old = [item for item in message.all("layers") if isinstance(item, Message)]
-    new = [item for item in message.all("layer") if isinstance(item, Message)]
-    if not old and not new and "input" not in message:
-        what = "the file is empty" if not message.fields else "the file holds no layers"
-        raise ParseError(what, path=path, line=1, hint="a net has layer { ... } entries")
-    version = "V2"
-    if any("layer" in item for item in old):
-        version = "V0"
-        old = [_from_v0(item, path) for item in old]
-        old = _without_padding(old, problems)
-    elif old:
-        version = "V1"
-        old = [_from_v1(item, problems) for item in old]
+    entries = [item for item in message if item.name in ("layer", "layers") and isinstance(item.value, Message)]
+    if not entries and "input" not in message:
+        raise ParseError("the file holds no layers", path=path, line=1, hint="a net has layer { ... } entries")
+    old = [item.value for item in entries if item.name == "layers"]
+    version = "V0" if any("layer" in item for item in old) else "V1" if old else "V2"
+    found = [item.value if item.name == "layer" else _upgraded(item.value, version, path, problems) for item in entries]
+    found = _without_padding(found, problems) if version == "V0" else found
     stages = frozenset(str(stage) for stage in message.message("state").all("stage"))
     state = state or State()
     state = State(state.phase, state.stages | stages, state.level)
-    layers = [_layer(_transform_fields(item)) for item in (*new, *old) if _kept(item, state, path)]
-    if not layers and (new or old):
+    layers = [_layer(_transform_fields(item)) for item in found if _kept(item, state, path)]
+    if not layers and found:
         problems.append((1, f"no layer is left for phase {state.phase}"))
     first: dict[str, int] = {}
     for layer in layers:
@@ -177,6 +171,10 @@ def read_net(message: Message, path: str = "", state: State | None = None) -> Ne
             )
         first.setdefault(layer.name, layer.line)
     return Net(str(message.get("name", "")), _inputs(message), tuple(layers), version, tuple(problems))
+
+
+def _upgraded(message: Message, version: str, path: str, problems: list[tuple[int, str]]) -> Message:
+    return _from_v0(message, path) if version == "V0" else _from_v1(message, problems)
 
 
 def _layer(message: Message) -> Layer:

@@ -55,6 +55,16 @@ def _like(value: Typed) -> Type:
     return ("float32", _dims(value))
 
 
+def _number(node: Node, name: str, default: int) -> int:
+    """Return a whole-number attribute, the default where it is absent or something else."""
+    value = node.attributes.get(name, default)
+    return value if isinstance(value, int) else default
+
+
+def _first(inputs: Sequence[Typed]) -> Typed:
+    return inputs[0] if inputs else None
+
+
 # Losses and measures ----------------------------------------------------------------------------------------------
 
 
@@ -64,13 +74,13 @@ def _like(value: Typed) -> Type:
 )  # fmt: skip
 def loss(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """A scalar; the optional second top is like the first bottom (the probabilities)."""
-    return [("float32", ()), _like(inputs[0] if inputs else None)]
+    return [("float32", ()), _like(_first(inputs))]
 
 
 @shape("Accuracy")
 def accuracy(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """A scalar; the optional second top holds one number per class."""
-    return [("float32", ()), ("float32", (_dim(inputs[0] if inputs else None, int(node.attributes.get("axis", 1))),))]
+    return [("float32", ()), ("float32", (_dim(_first(inputs), _number(node, "axis", 1)),))]
 
 
 @shape("DetectionEvaluate")
@@ -97,9 +107,9 @@ def proposal(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 @shape("PSROIPooling")
 def psroi_pooling(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """(R, output_dim, group_size, group_size) for R regions."""
-    side = node.attributes.get("group_size")
+    side = _number(node, "group_size", 0) or None
     regions = _dim(inputs[1] if len(inputs) > 1 else None, 0)
-    return [("float32", (regions, node.attributes.get("output_dim"), side, side))]
+    return [("float32", (regions, _number(node, "output_dim", 0) or None, side, side))]
 
 
 # Windows ----------------------------------------------------------------------------------------------------------
@@ -108,17 +118,17 @@ def psroi_pooling(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 @shape("StochasticPool")
 def stochastic_pool(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Like every Caffe pooling; ``kernel_shape``, ``strides``, ``pads`` (one an axis) and ``ceil_mode``."""
-    x = _dims(inputs[0])
+    x = _dims(_first(inputs))
     kernel = node.attributes.get("kernel_shape", ())
-    if x is None or len(x) != len(kernel) + 2:
+    strides, pads = node.attributes.get("strides", ()), node.attributes.get("pads", ())
+    if x is None or not len(x) - 2 == len(kernel) == len(strides) == len(pads):
         return [("float32", None)]
-    strides, pads = node.attributes["strides"], node.attributes["pads"]
     sizes: list[int | None] = []
     for k, size in enumerate(x[2:]):
         if not isinstance(size, int):
             sizes.append(None)
             continue
-        sizes.append(pooled(size, kernel[k], strides[k], pads[k], bool(node.attributes["ceil_mode"]), any(pads)))
+        sizes.append(pooled(size, kernel[k], strides[k], pads[k], bool(node.attributes.get("ceil_mode", 1)), any(pads)))
         if (sizes[-1] or 0) < 1:
             raise Impossible(f"kernel {kernel[k]} is larger than the padded input {size + 2 * pads[k]}")
     return [("float32", (*x[:2], *sizes))]
@@ -127,13 +137,13 @@ def stochastic_pool(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 @shape("Correlation")
 def correlation(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """FlowNet's: one channel per displacement."""
-    x = _dims(inputs[0])
-    reach = int(node.attributes.get("max_displacement", 0))
-    step, skip = int(node.attributes.get("stride_1", 1)), int(node.attributes.get("stride_2", 1))
+    x = _dims(_first(inputs))
+    reach = _number(node, "max_displacement", 0)
+    step, skip = _number(node, "stride_1", 1), _number(node, "stride_2", 1)
     if x is None or len(x) != 4 or step < 1 or skip < 1:
         return [("float32", None)]
-    border = reach + (int(node.attributes.get("kernel_size", 1)) - 1) // 2
-    room = 2 * int(node.attributes.get("pad", 0)) - 2 * border
+    border = reach + (_number(node, "kernel_size", 1) - 1) // 2
+    room = 2 * _number(node, "pad", 0) - 2 * border
     sizes = tuple(-(-(size + room) // step) if isinstance(size, int) else None for size in x[2:])
     if any(size is not None and size < 1 for size in sizes):
         raise Impossible("the displacement is larger than the padded input")
@@ -146,7 +156,8 @@ def correlation(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 @shape("LSTM", "RNN")
 def recurrent(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """(T, N, ...) gives (T, N, num_output); exposed states are (1, N, num_output)."""
-    steps, batch, size = _dim(inputs[0], 0), _dim(inputs[0], 1), node.attributes.get("num_output")
+    first = _first(inputs)
+    steps, batch, size = _dim(first, 0), _dim(first, 1), _number(node, "num_output", 0) or None
     return [("float32", (steps, batch, size)), *[("float32", (1, batch, size))] * (len(node.outputs) - 1)]
 
 
@@ -184,20 +195,23 @@ def pool_cost(node: Node, inputs: Sequence[Typed], outputs: Sequence[Value]) -> 
 @cost("Correlation")
 def correlation_cost(node: Node, inputs: Sequence[Typed], outputs: Sequence[Value]) -> tuple[int | None, int | None]:
     """A product over channels and kernel for every output."""
-    elements, channels = _elements(outputs[:1]), _dim(inputs[0], 1)
+    elements, channels = _elements(outputs[:1]), _dim(_first(inputs), 1)
     if elements is None or not isinstance(channels, int):
         return None, None
-    macs = elements * channels * int(node.attributes.get("kernel_size", 1)) ** 2
+    macs = elements * channels * _number(node, "kernel_size", 1) ** 2
     return macs, 2 * macs
 
 
 @cost("LSTM", "RNN")
 def recurrent_cost(node: Node, inputs: Sequence[Typed], outputs: Sequence[Value]) -> tuple[int | None, int | None]:
-    """Steps times batch times the sizes of the weight matrices."""
-    steps, batch = _dim(inputs[0], 0), _dim(inputs[0], 1)
-    sizes = [count(value.shape) for value in inputs if value is not None and len(value.shape or ()) == 2]
-    weights = sizes[1:]  # the first two-dimensional input is `cont`
-    if not isinstance(steps, int) or not isinstance(batch, int) or any(size is None for size in weights):
+    """Steps times batch times the sizes of the weight matrices; a static input is multiplied once a sequence."""
+    lstm = node.op_type == "LSTM"
+    exposed = (2 if lstm else 1) if node.attributes.get("expose_hidden") else 0
+    x, size = _dims(_first(inputs)), _number(node, "num_output", 0)
+    static = _dims(inputs[2]) if len(inputs) - exposed > 2 else (0, 0)
+    inner, outer, still = (count(x[2:]), count(x[:2]), count((static or (None,))[1:])) if x else (None, None, None)
+    if inner is None or outer is None or still is None or not size or x is None or not isinstance(x[1], int):
         return None, None
-    macs = steps * batch * sum(size for size in weights if size is not None)
+    gates = 4 * size if lstm else size
+    macs = outer * (gates * (inner + size) + (0 if lstm else size * size)) + x[1] * gates * still
     return macs, 2 * macs

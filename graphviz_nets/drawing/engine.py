@@ -21,7 +21,7 @@ Point: TypeAlias = tuple[float, float]
 SMALL = 400
 """Boxes plus edges up to which dot runs in process."""
 
-SECONDS = 20.0
+SECONDS = 10.0
 """Time after which a layout by dot is given up."""
 
 MEMORY = 2 << 30

@@ -133,6 +133,7 @@ def _clear(problem: Problem, solution: Solution) -> Solution:
     # The way out stands below the way in: a chain of open groups is then straight instead of drifting aside.
     aligned = solution.ins if problem.ins == problem.outs == 1 else solution.outs
     lowest = max((box[3] for box in rectangles), default=0.0) + 2
+    rows = route.rows(rectangles)
     curves = []
     for edge, curve in zip(problem.edges, solution.edges, strict=True):
         start, end = _ends(problem, solution, rectangles, edge)
@@ -140,7 +141,7 @@ def _clear(problem: Problem, solution: Solution) -> Solution:
         if edge[2] < 0 and aligned != solution.outs and edge[0] >= 0:
             fixed = _bent(fixed, lowest, aligned[0])
             end = fixed[-1]
-        if route.through(fixed, rectangles):
+        if solution.engine == "dot" and route.through(fixed, route.near(fixed, rows)):
             fixed = route.around(start, end, rectangles, room) or fixed
         curves.append(fixed)
     return Solution(**{**solution.__dict__, "edges": tuple(curves), "outs": aligned})

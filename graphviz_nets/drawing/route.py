@@ -19,6 +19,9 @@ CLEAR = 0.75
 MARGIN = 6.0
 """Distance that a re-routed wire keeps from boxes where there is room."""
 
+BAND = 256.0
+"""Height of a band of boxes that are looked at together, in pixels."""
+
 BEND = 40.0
 """What one bend costs a re-routed wire, in pixels of length."""
 
@@ -103,6 +106,21 @@ def crosses(start: Point, end: Point, box: Rectangle, clear: float = CLEAR) -> b
         one, two = low / delta, high / delta
         enter, leave = max(enter, min(one, two)), min(leave, max(one, two))
     return enter < leave
+
+
+def rows(boxes: Sequence[Rectangle]) -> dict[int, list[Rectangle]]:
+    """Return the boxes by bands of `BAND` pixels, for :func:`near`."""
+    found: dict[int, list[Rectangle]] = {}
+    for box in boxes:
+        for band in range(int(box[1] // BAND), int(box[3] // BAND) + 1):
+            found.setdefault(band, []).append(box)
+    return found
+
+
+def near(curve: Sequence[Point], bands: dict[int, list[Rectangle]]) -> list[Rectangle]:
+    """Return the boxes in the bands that a curve touches."""
+    low, high = min(p[1] for p in curve), max(p[1] for p in curve)
+    return [box for band in range(int(low // BAND), int(high // BAND) + 1) for box in bands.get(band, ())]
 
 
 def through(curve: Sequence[Point], boxes: Sequence[Rectangle]) -> bool:

@@ -247,7 +247,11 @@ def node_cost(model: Model, node: Node) -> tuple[int | None, int | None]:
     if rule is None:
         return 0, None
     inputs = [graph.initializers.get(name) or graph.value(name) if name else None for name in node.inputs]
-    return rule(node, inputs, [graph.value(name) for name in node.outputs])
+    try:
+        return rule(node, inputs, [graph.value(name) for name in node.outputs])
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError):
+        # A file may leave out a needed attribute or input, or give it as another type.
+        return None, None
 
 
 def value_bytes(value: Value) -> int | None:

@@ -26,14 +26,14 @@ import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path as File
-from pathlib import PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from graphviz_nets.errors import ConvertError, GraphError, LimitError, ParseError
+from graphviz_nets.graph.external import Beside
 from graphviz_nets.graph.ir import (
     ITEM_BITS,
     NOTHING,
@@ -326,7 +326,7 @@ class _Writer:
             self.node(node, out.node.add(), inputs, outputs, names)
             names.visible.update(zip(node.outputs, outputs, strict=False) if node.outputs else ())
         written = []
-        for name in source.outputs:
+        for name in dict.fromkeys(source.outputs):
             label, value = names.visible.get(name, ""), source.value(name)
             if label in names.taken and (not typed or _complete(value)):
                 written.append(name)
@@ -364,7 +364,8 @@ class _Writer:
                     own["gvn.absent"] = _dump(tensor.shape)
             else:
                 info = out.initializer.add()
-                own = self.tensor(info, tensor)
+                own = {}
+                self.tensor(info, tensor)
                 info.name = label
             if label != tensor.name:
                 own["gvn.name"] = tensor.name
@@ -392,19 +393,21 @@ class _Writer:
             inputs = []
             for index, name in enumerate(node.inputs):
                 label: str | None = name
-                if name:
-                    label = None if cut and (node.id, index) in cut else visible.get(name)
-                    if label is None and not (cut and (node.id, index) in cut) and name not in makers:
-                        label = names.outer.find(name) if names.outer is not None else None
-                        if label is None:
-                            label = visible[name] = names.visible[name] = name
-                            extra(label, name, "gvn.undefined")
+                if name and cut and (node.id, index) in cut:
+                    label = None
+                elif name:
+                    label = visible.get(name)
+                    if label is None and names.outer is not None:
+                        label = names.outer.find(name)
+                    if label is None and name not in makers:
+                        label = visible[name] = names.visible[name] = name
+                        extra(label, name, "gvn.undefined")
+                if label is None:
+                    label = cuts.get(name)
                     if label is None:
-                        label = cuts.get(name)
-                        if label is None:
-                            label = cuts[name] = names.fresh(f"gvn.cut/{name}")
-                            extra(label, name, "gvn.cut")
-                inputs.append(label or "")
+                        label = cuts[name] = names.fresh(f"gvn.cut/{name}")
+                        extra(label, name, "gvn.cut")
+                inputs.append(label)
             outputs = []
             for name in node.outputs:
                 label = name
@@ -500,14 +503,15 @@ class _Writer:
             out.data_type = _CODES[tensor.dtype]
             out.dims.append(0)
         else:
-            own = self.tensor(out, tensor)
+            own = {}
+            self.tensor(out, tensor)
         if tensor.name:
             out.name = tensor.name
         if tensor.role is not None:
             own["gvn.role"] = tensor.role
         _put(out.metadata_props, own, tensor.metadata)
 
-    def tensor(self, out: Any, tensor: Tensor) -> dict[str, str]:
+    def tensor(self, out: Any, tensor: Tensor) -> None:
         out.data_type = _CODES[tensor.dtype]
         out.dims.extend(tensor.shape)
         data = tensor.bytes()
@@ -515,7 +519,6 @@ class _Writer:
             out.string_data.extend(data)
         elif self.sink is None or not self.sink(out, data):
             out.raw_data = data
-        return {}
 
     def info(self, out: Any, label: str, name: str, value: Value, listed: bool, typed: bool) -> bool:
         """Write a ValueInfoProto; say whether it tells all that the graph's values say of the name."""
@@ -553,7 +556,7 @@ class _Writer:
                 out = out.map_type.value_type
         out = out.sparse_tensor_type if container[-1:] == ("sparse",) else out.tensor_type
         out.SetInParent()
-        if value.dtype in _CODES:
+        if value.dtype is not None and value.dtype in _CODES:
             out.elem_type = _CODES[value.dtype]
         elif value.dtype is not None:
             own["gvn.dtype"] = value.dtype
@@ -613,7 +616,7 @@ def _kind(items: tuple[Any, ...], wanted: str) -> str:
     for kind, types in (
         ("FLOAT", (int, float)), ("STRING", (str, bytes)), ("TENSOR", Tensor), ("GRAPH", Graph), ("TYPE_PROTO", Value),
     ):  # fmt: skip
-        if all(isinstance(item, types) for item in items):  # type: ignore[arg-type]
+        if all(isinstance(item, types) for item in items):
             return kind
     raise TypeError(f"an attribute cannot hold {type(items[0]).__name__}")
 
@@ -627,7 +630,8 @@ def _kinds(op_type: str, domain: str, opset: int) -> Mapping[str, str]:
         schema = defs.get_schema(op_type, opset if not domain else defs.onnx_opset_version(), domain)
     except (defs.SchemaError, TypeError):
         return NOTHING
-    return {name: attribute.type.name for name, attribute in schema.attributes.items()}
+    declared: Mapping[str, Any] = schema.attributes
+    return {name: str(attribute.type.name) for name, attribute in declared.items()}
 
 
 def _scope(scope: Scope) -> dict[str, Any]:
@@ -643,8 +647,10 @@ def _scope(scope: Scope) -> dict[str, Any]:
 
 def _lower(body: Any, out: Any) -> None:
     """Move a graph into a FunctionProto, which has no tensors and no types of inputs and outputs."""
+    inputs = {info.name for info in body.input}
     for tensor in body.initializer:
-        node = out.node.add(op_type="Constant", output=[tensor.name])
+        label = f"gvn.initializer/{tensor.name}" if tensor.name in inputs else tensor.name
+        node = out.node.add(op_type="Constant", output=[label])
         node.attribute.add(name="value", type=_KINDS["TENSOR"]).t.CopyFrom(tensor)
         node.metadata_props.add(key="gvn.initializer", value="1")
     out.node.extend(body.node)
@@ -711,8 +717,9 @@ def from_proto(proto: onnx.ModelProto, path: str | os.PathLike[str] = "") -> Mod
     Examples
     --------
     >>> import onnx
-    >>> proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> net (float[1, n] x) => (float[1, n] y) '
-    ...                                 '{ y = Relu(x) }')
+    >>> proto = onnx.parser.parse_model(
+    ...     '<ir_version: 8, opset_import: ["": 17]> net (float[1, n] x) => (float[1, n] y) { y = Relu(x) }'
+    ... )
     >>> model = from_proto(proto)
     >>> model.graph.nodes[0].label, model.graph.value("x").shape
     ('Relu', (1, 'n'))
@@ -731,7 +738,7 @@ class _Reader:
         self.problems: dict[str, list[str]] = {}
         self.count = 0
         self.paths: dict[str, Path] = {}
-        self.files = _Beside(path) if path else None
+        self.files = Beside(path) if path else None
 
     def model(self, proto: Any) -> Model:
         own, metadata = _take(proto.metadata_props)
@@ -869,6 +876,7 @@ class _Reader:
                 numbers[base] = numbers.get(base, 1) + 1
                 node_id = f"{base}:{numbers[base]}"
             ids.add(node_id)
+            attributes = {item.name: self.attribute(item, depth) for item in proto.attribute}
             result.append(
                 Node(
                     own.get("gvn.op_type", proto.op_type),
@@ -877,9 +885,7 @@ class _Reader:
                     node_id,
                     proto.name,
                     own.get("gvn.domain") or self.domain(proto.domain),
-                    {item.name: self.attribute(item, depth) for item in proto.attribute}
-                    if proto.attribute
-                    else NOTHING,
+                    attributes or NOTHING,
                     control,
                     scope,
                     proto.overload,
@@ -1001,11 +1007,11 @@ def _edge(entry: Any) -> tuple[str, int]:
 
 def _read_scope(entry: Mapping[str, Any]) -> Scope:
     texts = {key: entry[key] for key in ("kind", "name", "type", "file") if key in entry}
-    lists = {key: _strings(entry[key]) for key in ("inputs", "outputs", "weights") if key in entry}
-    parameters, line = entry.get("parameters", NOTHING), entry.get("line", 0)
-    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(line, int):
+    lists: dict[str, Any] = {key: _strings(entry[key]) for key in ("inputs", "outputs", "weights") if key in entry}
+    fields: dict[str, Any] = {"parameters": entry.get("parameters", NOTHING), "line": entry.get("line", 0)}
+    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(fields["line"], int):
         _wrong("should describe a scope")
-    return Scope(_strings(entry["path"]), parameters=parameters, line=line, **texts, **lists)
+    return Scope(_strings(entry["path"]), **fields, **texts, **lists)
 
 
 def _guess(proto: Any) -> str:
@@ -1032,78 +1038,6 @@ def _content(proto: Any, dtype: str) -> bytes:
     if dtype in ("uint32", "uint64"):
         return numpy.asarray(proto.uint64_data, "<u8").astype(f"<u{width // 8}").tobytes()
     return numpy.asarray(proto.int32_data, "<i4").astype(f"<i{max(width // 8, 1)}").tobytes()
-
-
-# External data ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _External:
-    """Reads a stretch of a file that must still be the one that was checked."""
-
-    place: str
-    offset: int
-    length: int
-    identity: tuple[int, ...]
-
-    def __call__(self) -> bytes:
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            with open(os.open(self.place, flags), "rb") as file:
-                if _identity(os.fstat(file.fileno())) != self.identity:
-                    raise ConvertError("the file has changed since the model was opened", path=self.place)
-                file.seek(self.offset)
-                data = file.read(self.length)
-        except OSError as fault:
-            raise ConvertError(f"cannot be read: {fault.strerror}", path=self.place) from None
-        if len(data) != self.length:
-            raise ConvertError("the file ends too early", path=self.place)
-        return data
-
-
-def _identity(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, stat.S_IFMT(found.st_mode)
-
-
-class _Beside:
-    """The files that a model may take external data from: those in its folder and below, links resolved.
-
-    A model that is itself a link, as in a hub's cache, may also use the folder that it really lies in.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.folder = os.path.dirname(path) or os.curdir
-        self.allowed = (os.path.realpath(self.folder), os.path.dirname(os.path.realpath(path)))
-        self.known: dict[str, tuple[str, os.stat_result]] = {}
-
-    def lazy(self, entries: Mapping[str, str], size: int) -> _External:
-        location = entries.get("location", "")
-        place, found = self.known.get(location) or self.known.setdefault(location, self.find(location))
-        try:
-            offset, length = int(entries.get("offset") or 0), int(entries.get("length") or size)
-        except ValueError:
-            raise ConvertError(f"external data {location!r}: offset and length should be numbers") from None
-        if length != size:
-            raise ConvertError(f"external data {location!r} does not fit the shape")
-        if offset < 0 or offset + length > found.st_size:
-            raise ConvertError(f"external data {location!r} ends too early")
-        return _External(place, offset, length, _identity(found))
-
-    def find(self, location: str) -> tuple[str, os.stat_result]:
-        windows = PureWindowsPath(location)
-        parts = {*windows.parts, *PurePosixPath(location).parts}
-        if not location or "\0" in location or ".." in parts or windows.drive or windows.root:
-            raise ConvertError(f"external data {location!r} lies outside the model's folder and is not read")
-        place = os.path.realpath(os.path.join(self.folder, location))
-        if not any(os.path.commonpath((place, folder)) == folder for folder in self.allowed):
-            raise ConvertError(f"external data {location!r} lies outside the model's folder and is not read")
-        try:
-            found = os.stat(place, follow_symlinks=False)
-        except OSError:
-            raise ConvertError(f"external data {location!r} is missing") from None
-        if not stat.S_ISREG(found.st_mode):
-            raise ConvertError(f"external data {location!r} is no regular file")
-        return place, found
 
 
 # Files ------------------------------------------------------------------------------------------------------------
@@ -1146,6 +1080,11 @@ def read(path: str | os.PathLike[str]) -> Model:
         When it is no model, too large, or cannot be read.
     """
     place = os.fspath(path)
+    return from_proto(parse(load(place), place), place)
+
+
+def load(place: str) -> bytes:
+    """Return the bytes of a regular file of at most 2 GiB."""
     try:
         with open(place, "rb") as file:
             found = os.fstat(file.fileno())
@@ -1153,10 +1092,9 @@ def read(path: str | os.PathLike[str]) -> Model:
                 raise ConvertError("this is no regular file", path=place)
             if found.st_size > LARGEST:
                 raise LimitError(place, "2 GiB", hint="write its weights as external data")
-            data = file.read()
+            return file.read()
     except OSError as fault:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=place) from None
-    return from_proto(parse(data, place), place)
 
 
 def write(model: Model, path: str | os.PathLike[str]) -> None:

@@ -52,6 +52,11 @@ def infer_node(
         if problems is not None:
             problems.append(f"{'/'.join(node.scope) or node.id}: {fault}")
         return unknown
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError):
+        # A file may leave out a needed attribute or input, or give it as another type.
+        if problems is not None:
+            problems.append(f"{'/'.join(node.scope) or node.id}: inputs or attributes do not suit {node.label}")
+        return unknown
     return (found + unknown)[: len(node.outputs)]
 
 
