@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphviz_nets.errors import ConvertError, ParseError
+from graphviz_nets.errors import ConfigError, ConvertError, ParseError
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model, Shape, Value
 from graphviz_nets.graph.scopes import Scope, layer_paths
@@ -198,6 +198,7 @@ def to_model(
                   tuple(call.weights), path.name, item.line)
         )  # fmt: skip
     op.scope = ()
+    _all_taken(shapes, [blobs[name] for name in op.inputs])
     for value, blob in blobs.items():
         if blob != value:
             old = op.values[value]
@@ -213,6 +214,14 @@ def to_model(
         problems=tuple(f"{path.name}:{line}: {text}" for line, text in dict.fromkeys(problems)),
         metadata=metadata,
     )
+
+
+def _all_taken(shapes: Mapping[str, object], inputs: list[str]) -> None:
+    """Raise ConfigError for a given shape that no input takes."""
+    for name in shapes:
+        if name not in inputs and not (name.isdigit() and int(name) < len(inputs)):
+            hint = f"its inputs: {', '.join(inputs) or 'none'}"
+            raise ConfigError(f"the net has no input {name!r}", key="--input-shape", hint=hint)
 
 
 def _translate(call: Call, first: int) -> tuple[str, ...]:

@@ -207,11 +207,11 @@ def recurrent_cost(node: Node, inputs: Sequence[Typed], outputs: Sequence[Value]
     """Steps times batch times the sizes of the weight matrices; a static input is multiplied once a sequence."""
     lstm = node.op_type == "LSTM"
     exposed = (2 if lstm else 1) if node.attributes.get("expose_hidden") else 0
-    x, size = _dims(_first(inputs)), _number(node, "num_output", 0)
+    x, size, batch = _dims(_first(inputs)), _number(node, "num_output", 0), _dim(_first(inputs), 1)
     static = _dims(inputs[2]) if len(inputs) - exposed > 2 else (0, 0)
     inner, outer, still = (count(x[2:]), count(x[:2]), count((static or (None,))[1:])) if x else (None, None, None)
-    if inner is None or outer is None or still is None or not size or x is None or not isinstance(x[1], int):
+    if inner is None or outer is None or still is None or not size or not isinstance(batch, int):
         return None, None
     gates = 4 * size if lstm else size
-    macs = outer * (gates * (inner + size) + (0 if lstm else size * size)) + x[1] * gates * still
+    macs = outer * (gates * (inner + size) + (0 if lstm else size * size)) + batch * gates * still
     return macs, 2 * macs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 from graphviz_nets.config import Options
@@ -30,9 +31,34 @@ class Renderer:
         if scene.text_lacks:
             database.load_system_fonts()
         try:
-            return bytes(svg2pdf_py.svg_to_pdf(svg(scene, styled=False), database, svg2pdf_py.ConversionOptions()))
+            made = svg2pdf_py.svg_to_pdf(svg(scene, styled=False), database, svg2pdf_py.ConversionOptions())
         except (ValueError, RuntimeError) as fault:
             raise RenderError(f"svg2pdf cannot draw the picture: {fault}") from None
+        return settled(bytes(made))
 
 
 renderer = Renderer()
+
+
+def settled(content: bytes) -> bytes:
+    """Return the same PDF with its objects in one order: svg2pdf numbers fonts as a hash table happens to hold them."""
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.generic import DictionaryObject
+
+    reader = PdfReader(io.BytesIO(content))
+    resources = reader.pages[0].get("/Resources", DictionaryObject()).get_object()
+    for table in map(resources.get, ("/Font", "/XObject", "/ExtGState", "/Pattern", "/ColorSpace")):
+        if table is None:
+            continue
+        entries = table.get_object()
+        order = sorted(entries)
+        values = [entries.raw_get(name) for name in order]
+        entries.clear()
+        for name, value in zip(order, values, strict=True):
+            entries[name] = value
+    writer = PdfWriter()
+    writer.append(reader)
+    writer.metadata = None
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()

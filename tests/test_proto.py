@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ NAMES = st.sampled_from(["x", "y", "z", "a/b", "a.b", "w", "gvn.cut/x", "gvn.aga
 FULL = NAMES.filter(bool)
 PATHS = st.lists(FULL, min_size=1, max_size=3).map(tuple)
 METADATA = st.dictionaries(TEXT | st.sampled_from(["gvn.id", "gvn.=gvn.id", "gvn.blob", "gvn.ir"]), TEXT, max_size=2)
-DTYPES = st.sampled_from(sorted(ITEM_BITS))
+KNOWN = sorted(name for name in ITEM_BITS if not name.startswith("float6") or hasattr(TensorProto, name.upper()))
+DTYPES = st.sampled_from(KNOWN)
 INTS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=32, allow_nan=False) | st.just(math.nan)
 DIMS = st.none() | st.integers(0, 2**62) | st.sampled_from([-1, "", "?", "n"]) | TEXT
@@ -97,6 +99,8 @@ def tensors(draw: Any, name: str) -> Tensor:
         return replace(empty, data=tuple(draw(st.lists(st.binary(max_size=2), min_size=size, max_size=size))))
     size = empty.nbytes or 0
     data = draw(st.binary(min_size=size, max_size=size))
+    if dtype.startswith("float6"):
+        data = bytes(size)  # padding bits have to be 0
     return replace(empty, data=draw(st.sampled_from([data, lambda: data])))
 
 
@@ -161,7 +165,7 @@ IMPORTS = st.sampled_from([{}, {"": 18}, {"ai.onnx": 18}, {"": 18, "caffe": 3}, 
 FUNCTIONS = st.builds(
     Function,
     TEXT,
-    st.sampled_from(["local", "caffe"]),
+    st.sampled_from(["local", "other"]),
     graphs(0),
     st.lists(FULL, max_size=3).map(tuple),
     st.dictionaries(FULL, attributes(0), max_size=1),
@@ -181,7 +185,7 @@ ANY = st.builds(
 )
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=6000, suppress_health_check=list(HealthCheck), deadline=None)
 @given(ANY)
 def test_nothing_is_lost(model: Model) -> None:
     same(model)
@@ -194,16 +198,14 @@ def test_nothing_is_lost_without_stand_ins(model: Model) -> None:
     assert proto.from_proto(proto.parse(message.SerializeToString())) == model
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=6000, suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.binary(max_size=200) | ANY.map(lambda model: proto.to_proto(model).SerializeToString()), st.data())
 def test_only_our_errors_escape(content: bytes, data: Any) -> None:
     if content:
         place = data.draw(st.integers(0, len(content) - 1))
         content = content[:place] + bytes([data.draw(st.integers(0, 255))]) + content[place + 1 :]
-    try:
+    with suppress(GraphvizNetsError):
         proto.from_proto(proto.parse(content))
-    except GraphvizNetsError:
-        pass
 
 
 # One case for every rule of the encoding --------------------------------------------------------------------------
@@ -306,7 +308,7 @@ def test_ids_names_scopes() -> None:
     assert message.graph.node[0].metadata_props[1].value == '["a/b","c.d"]'
 
 
-@pytest.mark.parametrize("dtype", sorted(ITEM_BITS))
+@pytest.mark.parametrize("dtype", KNOWN)
 def test_every_element_type(dtype: str) -> None:
     tensor = Tensor("w", dtype, (3,))
     full = replace(tensor, data=(b"a", b"\xff", b"") if dtype == "string" else b"\1" * (tensor.nbytes or 0))
@@ -346,8 +348,8 @@ ATTRIBUTES: list[Any] = [
 def test_attributes(attribute: Any) -> None:
     node = Node("Any", ("x",), ("y",), domain="tf", attributes={"value": attribute})
     found = back(Model(x(nodes=(node,)))).graph.nodes[0].attributes["value"]
-    assert found == attribute or found == node.attributes["value"]
-    assert type(found) is type(attribute) and Model(x(nodes=(node,))) == back(Model(x(nodes=(node,))))
+    assert type(found) is type(attribute)
+    assert Model(x(nodes=(node,))) == back(Model(x(nodes=(node,))))
 
 
 def test_attribute_kind_is_what_the_operation_declares() -> None:
@@ -362,11 +364,7 @@ def test_attribute_kind_is_what_the_operation_declares() -> None:
 def test_functions() -> None:
     body = Graph(
         "inside",
-        (
-            Node("Mul", ("a", "w"), ("b",), attributes={}),
-            Node("Add", ("b", "m"), ("c",)),
-            Node("Add", ("c", "u"), ("d",)),
-        ),
+        tuple(Node("Add", (one, two), (made,), made) for one, two, made in ("awb", "bmc", "cud")),
         ("a",),
         ("d", "a", "nowhere"),
         {"a": Value("a", "float32", (1,)), "d": Value("d", metadata={"k": "v"})},

@@ -156,7 +156,7 @@ def _about(group: str, name: str) -> dict[str, Any]:
 
 CORE = (
     "onnx", "numpy", "networkx", "pygraphviz", "graphviz", "pyyaml", "fonttools", "font-roboto", "click", "rich",
-    "resvg-py", "svg2pdf-py",
+    "resvg-py", "svg2pdf-py", "pypdf",
 )  # fmt: skip
 OPTIONAL: Mapping[str, str] = {
     "onnxruntime": "run models: graphviz-nets[run]",

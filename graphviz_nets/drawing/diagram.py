@@ -240,7 +240,8 @@ def _leaves(model: Model, summary: cost.Summary, flat: bool) -> list[_Leaf]:
     layers = {scope.path: scope for scope in model.layers}
     inside: dict[Path, list[Node]] = {}
     loose: list[_Leaf] = []
-    taken = {scope.id for scope in model.scopes.values()}
+    places = {scope.path for scope in model.scopes.values()} | {node.scope for node in graph.nodes}
+    taken = {"/".join(path[:size]) for path in places for size in range(1, len(path) + 1)}
 
     def unique(name: str, path: Path) -> str:
         if name in taken and path not in layers:
@@ -551,7 +552,7 @@ def _overlay(given: Mapping[str, float], leaves: Sequence[_Leaf], tree: _Tree) -
             values[leaf.id] = sum(parts)
     for path in tree.groups:
         name = tree.id(path)
-        parts = [values[leaf.id] for leaf in tree.members(path) if leaf.id in values]
+        parts = [given[item.id] for leaf in tree.members(path) for item in (leaf, *leaf.rows) if item.id in given]
         if name not in values and parts and path not in tree.opened:
             values[name] = sum(parts)
     return values

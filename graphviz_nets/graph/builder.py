@@ -181,6 +181,10 @@ class Builder:
             for above in parents([path]):
                 table.setdefault(above, declared.get(above) or Scope(above))
             table[path] = scope
+        for path in dict.fromkeys(node.scope for node in self.nodes):
+            for above in (*parents([path]), path):
+                if above:
+                    table.setdefault(above, Scope(above))
         opsets = {"": self.opset, **{node.domain: 1 for node in self.nodes if node.domain}}
         fields.setdefault("problems", tuple(self.problems))
         return Model(self.graph(outputs), scopes=table, opset_imports=freeze(opsets), **fields)

@@ -80,13 +80,23 @@ def infer(model: Model) -> Model:
         from graphviz_nets.graph import proto
 
         known = proto.infer_shapes(replace(model, graph=replace(graph, values=values)))
-        merged = {**values, **{name: value for name, value in known.items() if _unknown(values.get(name))}}
+        # ONNX's inference gives negative sizes where a kernel is larger than its input.
+        sane = {name: value for name, value in known.items() if _sane(value)}
+        merged = {**values, **{name: value for name, value in sane.items() if _unknown(values.get(name))}}
         values, problems = _walk(graph, merged)
     return replace(
         model,
         graph=replace(graph, values=values),
-        problems=tuple(dict.fromkeys((*model.problems, *problems))),
+        # What a converter has said already, with file and line, is not said again.
+        problems=(
+            *model.problems,
+            *(new for new in dict.fromkeys(problems) if not any(old.endswith(new) for old in model.problems)),
+        ),
     )
+
+
+def _sane(value: Value) -> bool:
+    return all(not isinstance(dim, int) or dim >= 0 for dim in value.shape or ())
 
 
 def _unknown(value: Value | None) -> bool:
