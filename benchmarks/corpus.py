@@ -1,7 +1,7 @@
 """Render every well-formed Caffe file of the shared corpus into every format and direction, and check what comes out.
 
-Run as ``python benchmarks/corpus.py [FOLDER]``. Each DOT file is read by Graphviz (``dot -Tcanon``) where that is
-installed, each SVG and HTML page is parsed, each PNG and PDF is recognised. Prints a line a file and the totals; exits 1
+Run as ``python benchmarks/corpus.py [FOLDER]``. Each DOT file is read by Graphviz (``dot -Tcanon``)
+where that is installed, each SVG and HTML page is parsed, each PNG and PDF is recognised. Prints a line a file and the totals; exits 1
 where anything failed.
 """
 

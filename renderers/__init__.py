@@ -8,7 +8,7 @@ from typing import Any
 
 from graphviz_nets import plugins
 from graphviz_nets.config import Options
-from graphviz_nets.errors import RenderError
+from graphviz_nets.errors import ConfigError, RenderError
 from graphviz_nets.graph.ir import Model
 
 
@@ -28,6 +28,14 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
     ------
     RenderError
         For an unknown format, naming the known ones.
+
+    Examples
+    --------
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> op = Builder("net")
+    >>> (dot,) = draw(op.model([op.Relu(op.input("x"))]), ["dot"])
+    >>> dot.startswith(b"digraph")
+    True
     """
     from graphviz_nets.drawing.diagram import diagram
     from graphviz_nets.drawing.scene import scene
@@ -69,4 +77,4 @@ def by_suffix(path: Path) -> str:
     for name in formats():
         if suffix and suffix in find(name).suffixes:
             return name
-    raise RenderError(f"the suffix {suffix!r} of {path} names no format", hint=f"one of {', '.join(formats())}")
+    raise ConfigError(f"the suffix {suffix!r} names no format", file=str(path), hint=f"one of {', '.join(formats())}")

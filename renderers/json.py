@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import SCHEMA, Item, Scene
 
+from .plain import strict
 from .svg import paint
 
 
@@ -23,7 +23,7 @@ class Renderer:
     wants: str = "scene"
 
     def write(self, scene: Scene, options: Options) -> bytes:
-        """Return the file's bytes, UTF-8, with sorted keys."""
+        """Return the file's bytes, UTF-8."""
         return (dumps(document(scene)) + "\n").encode()
 
 
@@ -32,28 +32,14 @@ renderer = Renderer()
 
 def dumps(value: Any) -> str:
     """Return strict JSON: not-a-number and infinities become strings, unpaired surrogates become escapes."""
-    text = json.dumps(strict(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def strict(value: Any) -> Any:
-    """Return data that strict JSON can hold."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return str(value)
-        return round(value, 3) if abs(value) >= 0.01 else value
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(key): strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(item) for item in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return value
 
 
 def document(scene: Scene) -> dict[str, Any]:
     """Return the scene as plain data: ``boxes``, ``wires`` and everything else that is drawn, each with its shapes."""
-    boxes = [item for item in scene.items if item.id]
+    boxes = [item for item in scene.items if item.id and item.kind != "row"]
+    rows = [item for item in scene.items if item.kind == "row"]
     wires = [item for item in scene.items if item.kind == "wire"]
     others = [item for item in scene.items if not item.id and item.kind != "wire"]
     styles = dict.fromkeys(shape.style for item in scene.items for shape in item.shapes)
@@ -73,6 +59,7 @@ def document(scene: Scene) -> dict[str, Any]:
              "x": item.x, "y": item.y, "shapes": _shapes(item)}
             for item in wires
         ],
+        "rows": [_row(item) for item in rows],
         "decoration": [{"kind": item.kind, "x": item.x, "y": item.y, "shapes": _shapes(item)} for item in others],
     }  # fmt: skip
 
@@ -80,6 +67,10 @@ def document(scene: Scene) -> dict[str, Any]:
 def _colours(style: str, scene: Scene) -> dict[str, str]:
     fill, stroke = paint(style, scene.theme.light)
     return {"fill": fill, "stroke": stroke}
+
+
+def _row(item: Item) -> dict[str, Any]:
+    return {"id": item.id, "row_of": item.parent, "x": item.x, "y": item.y, "shapes": _shapes(item)}
 
 
 def _box(item: Item, scene: Scene) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def _item(item: Item, palette: Palette) -> Iterator[str]:
         yield f'<g class="{item.kind}"{ends}{control}{place}>'
     elif item.kind in ("title", "legend"):
         yield f'<g class="{item.kind}"{place}>'
+    elif item.kind == "row":
+        yield (
+            f'<g class="row" data-id="{escape(item.id)}" data-row-of="{escape(item.parent)}" '
+            f'aria-label="{escape(item.label)}"{place}>'
+        )
     else:
         parent = f' data-parent="{escape(item.parent)}"' if item.parent else ""
         yield (
@@ -173,6 +178,7 @@ def paint(style: str, palette: Palette) -> tuple[str, str]:
         "stub": (palette.background, palette.muted),
         "halo": (palette.background, ""),
         "halo-group": (palette.group, ""),
+        "hit": ("none", ""),
         "rule": (palette.group_line, ""),
         "ramp": (palette.group, ""),
         "background": (palette.background, ""),

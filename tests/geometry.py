@@ -34,6 +34,13 @@ def faults(scene: Scene) -> Iterator[str]:
                 inside = shape.x >= 0 and shape.x + shape.width <= item.box[0] + 0.01 and shape.size / 2 < shape.y
                 if not inside or (not item.is_open and shape.y > item.box[1]):
                     yield f"text {shape.text!r} is outside {item.id}"
+    for row in (item for item in scene.items if item.kind == "row"):
+        a, b, c, d = rectangle(boxes[row.parent])
+        left, top, right, bottom = rectangle(row)
+        if left < a or top < b or right > c or bottom > d:
+            yield f"row {row.id} is outside {row.parent}"
+        if any(isinstance(shape, Text) and shape.x + shape.width > row.box[0] + 0.01 for shape in row.shapes):
+            yield f"text of row {row.id} is outside"
     for siblings in rooms.values():
         for one, two in combinations(siblings, 2):
             a, b = rectangle(one), rectangle(two)

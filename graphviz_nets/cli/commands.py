@@ -233,9 +233,11 @@ def depth_of(text: str | None) -> int | str | None:
 
 def to_format(name: str | None) -> str:
     """Return the format for standard output."""
-    if name is None:
-        raise click.UsageError("-o - needs --to FORMAT")
-    return name
+    from graphviz_nets.renderers import formats
+
+    if name not in formats():
+        raise click.UsageError(f"-o - needs --to FORMAT, one of {', '.join(formats())}")
+    return str(name)
 
 
 @program.command()

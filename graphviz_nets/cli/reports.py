@@ -96,7 +96,7 @@ def document(model: Model, summary: Summary) -> dict[str, Any]:
 
 def json_text(model: Model, summary: Summary, out: IO[str]) -> None:
     """Print the summary as one JSON object."""
-    from graphviz_nets.renderers.json import strict
+    from graphviz_nets.renderers.plain import strict
 
     out.write(json.dumps(strict(document(model, summary)), indent=1, allow_nan=False) + "\n")
 

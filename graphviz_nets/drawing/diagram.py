@@ -201,9 +201,9 @@ def diagram(model: Model, options: Options | None = None) -> Diagram:
     --------
     >>> from graphviz_nets.graph.builder import Builder
     >>> op = Builder("two")
-    >>> y = op.Sigmoid(op.Relu(op.input("x", "float32", (1, 8))))
-    >>> [box.title for box in boxes(diagram(op.model([y])).root)]
-    ['x', 'Relu', 'Sigmoid']
+    >>> y = op.Neg(op.Sigmoid(op.Relu(op.input("x", "float32", (1, 8)))))
+    >>> [(box.title, len(box.rows)) for box in boxes(diagram(op.model([y])).root)]
+    [('x', 0), ('Relu', 1), ('Neg', 0)]
     """
     options = options or Options()
     summary = cost.summary(model)

@@ -31,8 +31,8 @@ def flatten(curve: Sequence[Point], steps: int = 12) -> list[Point]:
 
     Examples
     --------
-    >>> flatten([(0, 0), (0, 1), (0, 2), (0, 3)], steps=3)
-    [(0, 0), (0.0, 1.0), (0.0, 2.0), (0.0, 3.0)]
+    >>> flatten([(0, 0), (0, 1), (0, 2), (0, 3)], steps=2)
+    [(0, 0), (0.0, 1.5), (0.0, 3.0)]
     """
     points = [curve[0]]
     for k in range(0, len(curve) - 1, 3):

@@ -22,6 +22,7 @@ WIDEST = 230.0
 
 NARROWEST = 74.0
 LINE = 15.0
+ROW = 18.0
 SIDE = 9.0
 ARROW = 7.0
 MARGIN = 16.0
@@ -82,7 +83,7 @@ class Item:
 
     Attributes
     ----------
-    kind : {"node", "scope", "fold", "stub", "wire", "legend", "row"}
+    kind : {"node", "scope", "fold", "stub", "row", "wire", "label", "title", "legend"}
         ``data-kind``; a wire has `source` and `target` in place of an id.
     box : (width, height)
         Of a box; (0, 0) for a wire.
@@ -189,6 +190,15 @@ def scene(diagram: Diagram, options: Options | None = None) -> Scene:
     )
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """A box drawn at the origin; rows are (id, y, shapes from the row's own corner)."""
+
+    size: Size
+    shapes: tuple[Shape, ...]
+    rows: tuple[tuple[str, float, tuple[Shape, ...]], ...]
+
+
 class _Pen:
     """Measures and draws boxes in one look."""
 
@@ -199,6 +209,7 @@ class _Pen:
         self.overlay = diagram.overlay
         self.lacks = False
         self.rows: dict[str, Mapping[str, Any]] = {}
+        self.sketches: dict[str, Sketch] = {}
 
     def text(
         self, x: float, y: float, text: str, *, size: float | None = None, width: float = WIDEST, **more: Any
@@ -211,8 +222,10 @@ class _Pen:
         short = face.cut(clean, size, width)
         return Text(x, y, short, size, face.width(short, size), whole=clean if short != clean else "", **more)
 
-    def box(self, box: Box) -> tuple[Size, tuple[Shape, ...]]:
-        """Return the size and the shapes of a box that is not open."""
+    def box(self, box: Box) -> Sketch:
+        """Draw a box that is not open."""
+        if box.id in self.sketches:
+            return self.sketches[box.id]
         look = self.look
         fill = self._value_fill(box)
         ink = None if fill is None else themes.ink(fill)
@@ -225,38 +238,32 @@ class _Pen:
             lines.append(self.text(SIDE + 3, 0, f"{box.value:.6g}", size=look.small, style="text", fill=ink))
         rows = [self._row(row.title, row.type, row.caption, ink) for row in box.rows]
         self.rows |= {row.id: dict(row.details) | {"row_of": box.id} for row in box.rows}
-        width = max([NARROWEST, *(line.x + line.width + SIDE for line in lines), *(wide for wide, _ in rows)])
-        shapes: list[Shape] = []
-        y = 5.0
-        placed: list[Shape] = []
-        for line in lines:
-            y += LINE
-            placed.append(replace(line, y=y - 3.5))
-        y += 5
-        marks: list[Shape] = []
-        for row, (_, parts) in zip(box.rows, rows, strict=True):
-            placed.append(Rect(3, y, width - 3, 0.75, "rule"))
-            marks.append(Rect(0, y, 4, LINE + 3, f"accent-{row.kind}"))
-            placed += [replace(part, y=y + LINE - 2) for part in parts]
-            y += LINE + 3
-        height = round(y) + (2 if box.rows else 0)
-        width = round(width + 0.5)
+        edges = [*(line.x + line.width + SIDE for line in lines), *(wide for wide, _ in rows)]
+        width = round(max(NARROWEST, *edges) + 0.5)
+        body = 10 + LINE * len(lines)
+        height = body + ROW * len(rows) + (2 if rows else 0)
+        # A second sheet behind says that there is more inside.
+        sheet = 4.0 if box.members else 0.0
         style = "stub" if box.shown_as == "stub" else f"box-{box.kind or 'other'}"
-        if box.members:
-            # A second sheet behind says that there is more inside.
-            shapes.append(Rect(4, 4, width - 4, height - 4, style, 5.0, fill))
-            shapes.append(Rect(0, 0, width - 4, height - 4, style, 5.0, fill))
-        else:
-            shapes.append(Rect(0, 0, width, height, style, 5.0, fill))
+        shapes: list[Shape] = [Rect(sheet, sheet, width - sheet, height - sheet, style, 5.0, fill)] if sheet else []
+        shapes.append(Rect(0, 0, width - sheet, height - sheet, style, 5.0, fill))
         if box.shown_as != "stub":
-            end = height - (4 if box.members else 0)
-            first = marks[0].y if marks and isinstance(marks[0], Rect) else end
-            shapes.append(Rect(0, 5, 4, first - 5 if marks else end - 10, f"accent-{box.kind or 'other'}"))
-            shapes += [
-                replace(mark, height=mark.height - 5) if k == len(marks) - 1 and isinstance(mark, Rect) else mark
-                for k, mark in enumerate(marks)
-            ]
-        return (width, height), (*shapes, *placed)
+            shapes.append(Rect(0, 5, 4, body - (5 if rows else 10) - sheet, f"accent-{box.kind or 'other'}"))
+        shapes += [replace(line, y=5 + LINE * (k + 1) - 3.5) for k, line in enumerate(lines)]
+        drawn: list[tuple[str, float, tuple[Shape, ...]]] = []
+        for k, (row, (_, parts)) in enumerate(zip(box.rows, rows, strict=True)):
+            mark = Rect(0, 0, 4, ROW - (3 if k == len(rows) - 1 else 0), f"accent-{row.kind}")
+            texts = (replace(part, y=ROW - 5) for part in parts)
+            drawn.append(
+                (
+                    row.id,
+                    body + ROW * k,
+                    (Rect(0, 0, width, ROW, "hit"), Rect(3, 0, width - 3, 0.75, "rule"), mark, *texts),
+                )
+            )
+        sketch = Sketch((width, height), tuple(shapes), tuple(drawn))
+        self.sketches[box.id] = sketch
+        return sketch
 
     def _row(self, title: str, type_: str, words: Sequence[str], ink: str | None) -> tuple[float, list[Text]]:
         small = self.look.small
@@ -288,7 +295,7 @@ def _place(diagram: Diagram, pen: _Pen) -> dict[str, Placement]:
         order += [(box.id, box.group, box.title) for box in group.boxes if box.group is not None]
     placed: dict[str, Placement] = {}
     for name, group, title in reversed(order):
-        sizes = [placed[box.id].size if box.group is not None else pen.box(box)[0] for box in group.boxes]
+        sizes = [placed[box.id].size if box.group is not None else pen.box(box).size for box in group.boxes]
         inside = {box.id: placed[box.id] for box in group.boxes if box.group is not None}
         labels = [pen.label(wire) for wire in group.wires]
         wide = None if title is None else pen.text(0, 0, title, bold=True, size=pen.look.small + 0.5).width
@@ -331,11 +338,19 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
                 )
                 waiting.append((box.id, box.group, x0 + x, y0 + y))
             else:
-                size, shapes = pen.box(box)
+                sketch = pen.box(box)
+                rows = tuple(row for row, _, _ in sketch.rows)
+                place = x0 + x, y0 + y
                 nodes.append(
-                    Item(box.id, box.shown_as, x0 + x, y0 + y, size, shapes, category=box.kind,
-                         can_open=box.members > 0, rows=tuple(row.id for row in box.rows), **about)  # type: ignore[arg-type]
+                    Item(box.id, box.shown_as, *place, sketch.size, sketch.shapes, category=box.kind,
+                         can_open=box.members > 0, rows=rows, **about)  # type: ignore[arg-type]
                 )  # fmt: skip
+                for row, (name_, down, drawn) in zip(box.rows, sketch.rows, strict=True):
+                    said = ", ".join(visible(part) for part in (row.title, row.type, *row.caption))
+                    size = (sketch.size[0], ROW)
+                    nodes.append(
+                        Item(name_, "row", place[0], place[1] + down, size, drawn, said, row.kind, parent=box.id)
+                    )
         for wire, curve, label in zip(group.wires, here.wires, here.labels, strict=True):
             ends = {"source": wire.source or name, "target": wire.target or name, "control": wire.control}
             final = (bool(wire.target) and not wire.target_port.strip("\0")) or "\0" in wire.target_port

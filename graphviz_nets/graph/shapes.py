@@ -217,8 +217,8 @@ CAST_TYPES: Mapping[int, str] = {
 
 @shape("Dropout")
 def dropout(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
-    """The output is like the input, and so is the mask."""
-    return [(_dtype(inputs[0]), _dims(inputs[0])), ("bool", _dims(inputs[0]))]
+    """The output is like the input, and so is the mask, whose type depends on the opset."""
+    return [(_dtype(inputs[0]), _dims(inputs[0])), (None, _dims(inputs[0]))]
 
 
 @shape("BatchNormalization")

@@ -1,0 +1,160 @@
+"""HTML: one file with the drawing, its details and a small script; no network, no framework.
+
+The script is made of ES modules (``page_*.js``) that use named exports and one-line imports only, so that joining them
+in import order and dropping those lines makes one inline script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphviz_nets.config import Options
+from graphviz_nets.drawing.scene import Scene, Text
+from graphviz_nets.drawing.text import FAMILY, roboto, visible
+
+from .plain import strict
+from .svg import escape, rules, svg
+
+MODULES = ("page_view.js", "page_panel.js", "page.js")
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Writes a page to open from a file: pan, zoom, search, and all that is known of a layer on hover and click."""
+
+    name: str = "html"
+    title: str = "Interactive page (one file, works offline)"
+    suffixes: tuple[str, ...] = (".html", ".htm")
+    wants: str = "scene"
+
+    def write(self, scene: Scene, options: Options) -> bytes:
+        """Return the file's bytes."""
+        return page(scene).encode("utf-8", "backslashreplace")
+
+
+renderer = Renderer()
+
+
+def script() -> str:
+    """Return the modules as one script."""
+    lines = []
+    for name in MODULES:
+        for line in (HERE / name).read_text("utf-8").splitlines():
+            if not line.startswith("import "):
+                lines.append(re.sub(r"^export (?=function|const|class|let)", "", line))
+    return '"use strict";\n(() => {\n' + "\n".join(lines) + "\n})();\n"
+
+
+def data_text(value: object) -> str:
+    """Return JSON that is safe inside a script element.
+
+    Examples
+    --------
+    >>> data_text({"name": "</script>"})
+    '{"name":"\\\\u003c/script>"}'
+    """
+    text = json.dumps(strict(value), separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def sum256(text: str) -> str:
+    """Return the hash of an inline element as a content security policy names it."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+def boxes(scene: Scene) -> dict[str, dict[str, Any]]:
+    """Return what is known of each box, by id as the drawing writes it."""
+    found = {}
+    for name, about in scene.details.items():
+        entry = dict(about)
+        entry["rows"] = [visible(row) for row in entry.get("rows", ())]
+        if "row_of" in entry:
+            entry["row_of"] = visible(entry["row_of"])
+        found[visible(name)] = entry
+    return found
+
+
+def style(scene: Scene) -> str:
+    """Return the page's stylesheet: the font, our rules, and both palettes."""
+    styles = dict.fromkeys(
+        shape.style for item in scene.items for shape in item.shapes if getattr(shape, "fill", None) is None
+    )
+    dark = rules(styles, scene.theme.dark, "[data-theme=dark] ")
+    follow = rules(styles, scene.theme.dark, ":root:not([data-theme=light]) ")
+    faces = "".join(face(scene, bold) for bold in (False, True)) if scene.font is None else ""
+    own = (HERE / "page.css").read_text("utf-8")
+    return f"{faces}{own}{dark}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+
+
+def face(scene: Scene, bold: bool) -> str:
+    """Return Roboto with the characters that the page uses (and ASCII), as an @font-face rule."""
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+
+    used = {char for item in scene.items for shape in item.shapes if isinstance(shape, Text) for char in shape.text}
+    options = subset.Options(flavor="woff", hinting=False, desubroutinize=True, layout_features=["kern"])
+    options.notdef_outline = True
+    options.recalc_timestamp = False
+    maker = subset.Subsetter(options)
+    maker.populate(text="".join(sorted(used | set(map(chr, range(32, 127))) | set("×…–·"))))
+    with TTFont(roboto(bold), recalcTimestamp=False) as font:
+        maker.subset(font)
+        out = io.BytesIO()
+        font.flavor = "woff"
+        font.save(out)
+    url = base64.b64encode(out.getvalue()).decode()
+    weight = "bold" if bold else "normal"
+    return f"@font-face{{font-family:{FAMILY};font-weight:{weight};src:url(data:font/woff;base64,{url})}}"
+
+
+def page(scene: Scene) -> str:
+    """Return the whole page."""
+    css, code = style(scene), script()
+    totals = scene.totals
+    data = {"boxes": boxes(scene), "problems": list(scene.problems), "totals": dict(totals)}
+    policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
+    title = escape(scene.title or "network")
+    described = escape(visible(f"{scene.title or 'network'}: {scene.description}"))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+<p id="totals"></p>
+<input id="search" type="search" role="searchbox" placeholder="Find a layer" aria-label="Find by name or type">
+<span id="hits" role="status"></span>
+<span class="tools" role="toolbar" aria-label="View">
+<button id="fit" title="Fit the drawing (0)">Fit</button>
+<button id="in" title="Zoom in (+)" aria-label="Zoom in">+</button>
+<button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
+<button id="theme" title="Light or dark">Theme</button>
+</span>
+<details id="problems" hidden><summary></summary><ul></ul></details>
+</header>
+<div class="work">
+<main id="stage" tabindex="0" aria-label="{described}">
+{svg(scene, styled=False, root=' id="drawing"')}</main>
+<aside id="panel" role="complementary" aria-label="Details" hidden></aside>
+</div>
+<div id="card" role="tooltip" hidden></div>
+<noscript><p>Without scripts the drawing is shown, but not the layers' details.</p></noscript>
+<script type="application/json" id="data">{data_text(data)}</script>
+<script>{code}</script>
+</body>
+</html>
+"""

@@ -1,0 +1,96 @@
+// The view: where the drawing lies on the stage. One transform; nothing else moves.
+export const stage = document.getElementById("stage");
+export const drawing = document.getElementById("drawing");
+const view = { x: 0, y: 0, k: 1 };
+const size = { w: drawing.viewBox.baseVal.width, h: drawing.viewBox.baseVal.height };
+
+function apply() {
+  drawing.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.k})`;
+}
+
+export function fit() {
+  const room = stage.getBoundingClientRect();
+  const whole = Math.min(room.width / size.w, room.height / size.h);
+  // A long chain fits its width rather than becoming a sliver.
+  const k = Math.min(1.25, Math.max(whole, Math.min(1, room.width / size.w, 0.55)));
+  view.k = k;
+  view.x = Math.max(0, (room.width - size.w * k) / 2);
+  view.y = size.h * k < room.height ? (room.height - size.h * k) / 2 : 0;
+  apply();
+}
+
+export function zoom(factor, x, y) {
+  const room = stage.getBoundingClientRect();
+  const px = x === undefined ? room.width / 2 : x - room.left;
+  const py = y === undefined ? room.height / 2 : y - room.top;
+  const k = Math.min(8, Math.max(0.02, view.k * factor));
+  view.x = px - ((px - view.x) * k) / view.k;
+  view.y = py - ((py - view.y) * k) / view.k;
+  view.k = k;
+  apply();
+}
+
+export function pan(dx, dy) {
+  view.x += dx;
+  view.y += dy;
+  apply();
+}
+
+export function centre(element) {
+  const room = stage.getBoundingClientRect();
+  if (view.k < 0.5) zoom(0.8 / view.k);
+  const box = element.getBoundingClientRect();
+  const covered = room.width > 700 && !document.getElementById("panel").hidden ? 340 : 0;
+  pan(room.left + (room.width - covered) / 2 - box.left - box.width / 2, room.top + room.height / 2 - box.top - box.height / 2);
+}
+
+export function reveal(element) {
+  const room = stage.getBoundingClientRect();
+  const box = element.getBoundingClientRect();
+  if (box.left < room.left || box.right > room.right || box.top < room.top || box.bottom > room.bottom) centre(element);
+}
+
+// Drag with one pointer, pinch with two. A press that moves less than 4 px is a click.
+const pointers = new Map();
+let moved = 0;
+export function wasDragged() {
+  return moved > 4;
+}
+stage.addEventListener("pointerdown", (event) => {
+  if (!pointers.size) moved = 0;
+  pointers.set(event.pointerId, event);
+});
+stage.addEventListener("pointermove", (event) => {
+  const before = pointers.get(event.pointerId);
+  if (!before) return;
+  const others = [...pointers.values()].filter((other) => other.pointerId !== event.pointerId);
+  if (others.length) {
+    const [other] = others;
+    const was = Math.hypot(before.clientX - other.clientX, before.clientY - other.clientY);
+    const now = Math.hypot(event.clientX - other.clientX, event.clientY - other.clientY);
+    if (was > 0) zoom(now / was, (event.clientX + other.clientX) / 2, (event.clientY + other.clientY) / 2);
+    moved = 9;
+  } else {
+    const dx = event.clientX - before.clientX;
+    const dy = event.clientY - before.clientY;
+    moved += Math.abs(dx) + Math.abs(dy);
+    if (moved > 4) {
+      if (!stage.hasPointerCapture(event.pointerId)) stage.setPointerCapture(event.pointerId);
+      pan(dx, dy);
+    }
+  }
+  pointers.set(event.pointerId, event);
+});
+for (const kind of ["pointerup", "pointercancel"]) {
+  stage.addEventListener(kind, (event) => pointers.delete(event.pointerId));
+}
+stage.addEventListener(
+  "wheel",
+  (event) => {
+    event.preventDefault();
+    const step = event.deltaMode === 1 ? event.deltaY * 16 : event.deltaY;
+    zoom(Math.exp(-Math.max(-240, Math.min(240, step)) / 480), event.clientX, event.clientY);
+  },
+  { passive: false },
+);
+addEventListener("resize", () => document.activeElement === document.body && fit());

@@ -1,0 +1,214 @@
+"""The page: what it holds, and how it behaves in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphviz_nets import api
+from graphviz_nets.config import Options
+from graphviz_nets.drawing.text import visible
+from graphviz_nets.graph.builder import Builder
+from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.scopes import Scope
+from graphviz_nets.renderers import draw
+from graphviz_nets.renderers.html import HERE, MODULES
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "caffe"
+CHROMIUM = "/usr/bin/chromium"
+
+
+def page_of(model: Model, **given: Any) -> str:
+    (content,) = draw(model, ["html"], Options(**given))
+    return content.decode()
+
+
+def lenet() -> Model:
+    return api.load(FIXTURES / "lenet.prototxt")
+
+
+def data_of(page: str) -> Any:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
+
+
+def test_the_page_is_one_small_file_that_loads_nothing() -> None:
+    page = page_of(lenet())
+    assert page == page_of(lenet())
+    assert len(page) < 150_000
+    assert not re.search(r'(?:src|href)="(?!#|data:)', page) and "import " not in page.split("<script>")[1]
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]  # type: ignore[index]
+    assert policy.startswith("default-src 'none'")
+    for tag in ("style", "script"):
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.S)[1]  # type: ignore[index]
+        assert base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() in policy
+
+
+def test_boxes_rows_and_wires_carry_their_hooks() -> None:
+    page = page_of(lenet())
+    boxes = re.findall(r'data-id="([^"]*)" data-kind="([^"]*)"', page)
+    assert boxes == [(name, "node") for name in "data conv1 pool1 conv2 pool2 ip1 ip2 prob".split()]
+    assert 'data-id="relu1" data-row-of="ip1"' in page
+    wires = re.findall(r'data-from="([^"]*)" data-to="([^"]*)"', page)
+    assert wires == list(zip([name for name, _ in boxes], [name for name, _ in boxes][1:], strict=False))
+    about = data_of(page)["boxes"]["conv1"]
+    assert about["attributes"]["num_output"] == 20 and about["parameters"] == 520 and about["source"]
+
+
+def test_modules_use_one_line_imports_and_named_exports_only() -> None:
+    for name in MODULES:
+        text = (HERE / name).read_text("utf-8")
+        assert "export default" not in text and "innerHTML" not in text and "eval(" not in text
+        assert text.count("import ") == sum(line.startswith("import {") for line in text.splitlines())
+
+
+HOSTILE = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", '"><svg onload=alert(3)>', "\u202ereversed", "\0nul",
+           "x" * 10_000, "'; alert(4) //", "constructor", "层"]  # fmt: skip
+
+
+def hostile() -> Model:
+    op = Builder("<script>alert(0)</script>")
+    value = op.input("in", "float32", (1,))
+    scopes = []
+    for k, name in enumerate(HOSTILE):
+        path = (f"{k}{name}".replace("/", "∕"),)
+        op.scope = path
+        before, value = value, op.node("Odd", [value], domain="x")[0]
+        scopes.append(
+            Scope(path, "layer", name, name, {name: name, "nested": {name: [name, {name: 1}]}}, (before,), (value,))
+        )
+    return op.model([value], scopes, problems=tuple(HOSTILE), framework="test")
+
+
+@pytest.fixture(scope="module")
+def browser(need: Any) -> Iterator[Any]:
+    playwright = need("playwright.sync_api")
+    if not Path(CHROMIUM).exists():
+        need("chromium")  # says so: scripts/test --all installs it by apt-get
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """Open a page; afterwards there must have been no message, no error, no dialog and no request but the file."""
+    faults: list[str] = []
+    pages: list[Any] = []
+
+    def go(model: Model, address: str = "", width: int = 1200, scheme: str = "light", **given: Any) -> Any:
+        path = tmp_path / "page.html"
+        path.write_text(page_of(model, **given), "utf-8")
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        pages.append(page)
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        page.on(
+            "request", lambda request: None if request.url.startswith("file://") else faults.append(request.url[:200])
+        )
+        page.goto(path.as_uri() + address)
+        return page
+
+    yield go
+    for page in pages:
+        page.close()
+    assert [fault for fault in faults if not fault.startswith("data:font")] == []
+
+
+def box(page: Any, name: str) -> Any:
+    return page.locator(f'[data-id="{name}"]').first
+
+
+def test_hover_shows_and_click_pins_the_parameters(visit: Any) -> None:
+    page = visit(lenet())
+    box(page, "conv1").hover()
+    card = page.get_by_role("tooltip")
+    assert "num_output" in card.inner_text() and "64×20×24×24" in card.inner_text()
+    box(page, "conv1").click(position={"x": 12, "y": 12})
+    panel = page.get_by_role("complementary")
+    assert panel.get_attribute("data-id") == "conv1"
+    text = panel.inner_text()
+    assert "520" in text and "288,000" in text and "weight_filler" in text and "lenet.prototxt:" in text
+    assert page.url.endswith("#conv1")
+    assert page.locator("g.wire.near").count() == 2
+    page.keyboard.press("Escape")
+    assert panel.is_hidden() and "#" not in page.url
+    box(page, "relu1").click()
+    assert panel.get_attribute("data-id") == "relu1" and "ReLU" in panel.inner_text()
+
+
+def test_search_deep_link_and_keyboard(visit: Any) -> None:
+    page = visit(lenet(), "#ip2")
+    panel = page.get_by_role("complementary")
+    assert panel.get_attribute("data-id") == "ip2"
+    search = page.get_by_role("searchbox")
+    search.fill("POOL")
+    assert page.locator("g.hit").count() == 2 and page.get_by_role("status").inner_text() == "2 found"
+    search.press("Enter")
+    search.press("Enter")
+    assert panel.get_attribute("data-id") == "pool2"
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert panel.get_attribute("data-id") == "conv1"
+
+
+def test_zoom_pan_and_fit(visit: Any) -> None:
+    page = visit(lenet())
+    start = box(page, "conv1").bounding_box()
+    page.mouse.move(600, 400)
+    page.mouse.wheel(0, -300)
+    larger = box(page, "conv1").bounding_box()
+    assert larger["width"] > start["width"] * 1.3
+    page.mouse.down()
+    page.mouse.move(650, 430, steps=4)
+    page.mouse.up()
+    moved = box(page, "conv1").bounding_box()
+    assert abs(moved["x"] - larger["x"] - 50) < 8 and page.get_by_role("complementary").is_hidden()
+    page.get_by_role("button", name="Fit").click()
+    assert box(page, "conv1").bounding_box() == start
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1200])
+def test_text_fits_its_box_as_the_browser_measures_it(visit: Any, scheme: str, width: int) -> None:
+    page = visit(api.load(FIXTURES / "tiny_train.prototxt"), width=width, scheme=scheme, depth="all")
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('#drawing g.box, #drawing g.row')].flatMap(g => {
+             const room = g.querySelector('rect').getBoundingClientRect();
+             return [...g.querySelectorAll(':scope > text')].filter(t => {
+               const r = t.getBoundingClientRect();
+               return r.left < room.left - 1 || r.right > room.right + 1;
+             }).map(t => t.textContent);
+           })"""
+    )
+    assert outside == []
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Theme").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != paper
+    assert page.evaluate("document.fonts.check('bold 12px Roboto')")
+
+
+def test_hostile_names_are_text(visit: Any) -> None:
+    page = visit(hostile())
+    assert page.locator("#drawing script, #drawing img, header img, aside img").count() == 0
+    page.locator("#problems summary").click()
+    assert page.locator("#problems li").count() == len(HOSTILE)
+    for element in page.locator("g.box").all():
+        element.dispatch_event("click")
+        panel = page.get_by_role("complementary")
+        assert panel.get_attribute("data-id") == element.get_attribute("data-id")
+    assert "<script>alert(1)</script>" in page.locator("#problems").inner_text()
+    assert visible("\0nul") in page.locator("#drawing").inner_html()
