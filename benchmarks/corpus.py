@@ -1,8 +1,8 @@
 """Render every well-formed Caffe file of the shared corpus into every format and direction, and check what comes out.
 
-Run as ``python benchmarks/corpus.py [FOLDER]``. Each DOT file is read by Graphviz (``dot -Tcanon``)
-where that is installed, each SVG and HTML page is parsed, each PNG and PDF is recognised. Prints a line a file and the totals; exits 1
-where anything failed.
+Run as ``python benchmarks/corpus.py [FOLDER]``. Each DOT file is read by Graphviz (``dot -Tcanon``) where that is
+installed, each SVG is parsed, all others are recognised by their first bytes. Prints a line a file and the totals;
+exits 1 where anything failed.
 """
 
 from __future__ import annotations

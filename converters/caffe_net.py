@@ -25,6 +25,10 @@ class Layer:
     message: Message
     line: int
 
+    def own_param(self, name: str) -> Message:
+        """Return the layer's own message, such as ``convolution_param``; empty where it is absent."""
+        return self.message.message(name)
+
 
 @dataclass(frozen=True)
 class Net:
@@ -157,9 +161,13 @@ def read_net(message: Message, path: str = "", state: State | None = None) -> Ne
     version = "V0" if any("layer" in item for item in old) else "V1" if old else "V2"
     found = [item.value if item.name == "layer" else _upgraded(item.value, version, path, problems) for item in entries]
     found = _without_padding(found, problems) if version == "V0" else found
-    stages = frozenset(str(stage) for stage in message.message("state").all("stage"))
-    state = state or State()
-    state = State(state.phase, state.stages | stages, state.level)
+    state, own = state or State(), message.message("state")
+    level = own.get("level", 0)
+    state = State(
+        state.phase,
+        state.stages | {str(stage) for stage in own.all("stage")},
+        state.level or (level if isinstance(level, int) else 0),
+    )
     layers = [_layer(_transform_fields(item)) for item in found if _kept(item, state, path)]
     if not layers and found:
         problems.append((1, f"no layer is left for phase {state.phase}"))
@@ -170,11 +178,11 @@ def read_net(message: Message, path: str = "", state: State | None = None) -> Ne
                 (layer.line, f"a second layer is called {layer.name!r}; the first stands in line {first[layer.name]}")
             )
         first.setdefault(layer.name, layer.line)
-    return Net(str(message.get("name", "")), _inputs(message), tuple(layers), version, tuple(problems))
+    return Net(str(message.get("name", "")), _inputs(message, problems), tuple(layers), version, tuple(problems))
 
 
 def _upgraded(message: Message, version: str, path: str, problems: list[tuple[int, str]]) -> Message:
-    return _from_v0(message, path) if version == "V0" else _from_v1(message, problems)
+    return _from_v0(message, path, problems) if version == "V0" else _from_v1(message, problems)
 
 
 def _layer(message: Message) -> Layer:
@@ -185,14 +193,17 @@ def _layer(message: Message) -> Layer:
     return Layer(name or (tops[0] if tops else type_), type_, bottoms, tops, message, message.line)
 
 
-def _inputs(message: Message) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
-    """Return net-level inputs: one ``input_shape`` each, or four ``input_dim`` each."""
+def _inputs(message: Message, problems: list[tuple[int, str]]) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
+    """Return net-level inputs: one ``input_shape`` each, or four ``input_dim`` each (Caffe's UpgradeNetInput)."""
     names = [str(name) for name in message.all("input")]
     shapes: list[tuple[int, ...]] = [dims(item) for item in message.all("input_shape") if isinstance(item, Message)]
-    flat = [value for value in message.all("input_dim") if isinstance(value, int)]
-    if not shapes and flat:
-        size = 4 if len(flat) >= 4 * len(names) else len(flat)
-        shapes = [tuple(flat[k : k + size]) for k in range(0, len(flat), size or 1)]
+    sizes = [value for value in message.all("input_dim") if isinstance(value, int)]
+    if not shapes and sizes:
+        if len(sizes) != 4 * len(names):
+            line = next(item.line for item in message if item.name == "input_dim")
+            problems.append((line, f"input_dim stands {len(sizes)} times, not 4 for each of {len(names)} inputs"))
+        size = 4 if len(names) > 1 else min(4, len(sizes))
+        shapes = [tuple(sizes[k : k + size]) for k in range(0, len(sizes) - size + 1, size)]
     return tuple((name, shapes[k] if k < len(shapes) else None) for k, name in enumerate(names))
 
 
@@ -260,41 +271,50 @@ V1_NUMBERS: Mapping[int, str] = {
 }  # fmt: skip
 
 
-_V1_BLOBS = frozenset(("param", "blob_share_mode", "blobs_lr", "weight_decay"))
-
-
 def _from_v1(message: Message, problems: list[tuple[int, str]]) -> Message:
     """Return a V1 layer in V2 form."""
     fields: list[Field] = []
-    names = message.all("param")
-    modes = message.all("blob_share_mode")
-    rates, decays = message.all("blobs_lr"), message.all("weight_decay")
     for item in message:
         if item.name == "type":
-            named = V1_NUMBERS.get(item.value, "") if isinstance(item.value, int) else str(item.value)
-            type_ = V1_TYPES.get(named)
-            if type_ is None:
-                type_ = named if not isinstance(item.value, Enum) else _camel(named)
-                if isinstance(item.value, Enum):
-                    problems.append((item.line, f"type {named} is not one of Caffe's V1 types; taken as {type_!r}"))
-            fields.append(Field("type", type_, item.line, item.column))
-        elif isinstance(item.value, Message) or item.name not in _V1_BLOBS:
+            fields.append(Field("type", _v1_type(item, problems), item.line, item.column))
+        elif isinstance(item.value, Message) or item.name not in _BLOBS:
             fields.append(item)
-    shared = [name for name in names if not isinstance(name, Message)]
-    for k in range(max(len(shared), len(rates), len(decays))):
-        parts = [
-            ("name", shared, str),
-            ("share_mode", modes, None),
-            ("lr_mult", rates, None),
-            ("decay_mult", decays, None),
-        ]
-        inner = tuple(
-            Field(key, (kind or (lambda value: value))(values[k]), message.line, message.column)
-            for key, values, kind in parts
-            if k < len(values)
-        )
-        fields.append(Field("param", Message(inner, message.line, message.column), message.line, message.column))
-    return Message(tuple(fields), message.line, message.column)
+    return Message((*fields, *_params(message)), message.line, message.column)
+
+
+def _v1_type(item: Field, problems: list[tuple[int, str]]) -> str:
+    named = V1_NUMBERS.get(item.value, str(item.value)) if isinstance(item.value, int) else str(item.value)
+    known = V1_TYPES.get(named)
+    if known is not None or (isinstance(item.value, str) and not isinstance(item.value, Enum)):
+        return named if known is None else known
+    problems.append((item.line, f"type {named} is not one of Caffe's V1 types; taken as {_camel(named)!r}"))
+    return _camel(named)
+
+
+# What old layers say of their blobs, and the field of V2's ``param`` that says it.
+_BLOBS: Mapping[str, str] = {
+    "param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult",
+}  # fmt: skip
+
+
+def _params(message: Message) -> list[Field]:
+    """Return a ``param { ... }`` for every blob of an old layer, each part with its line."""
+    parts: dict[str, list[Field]] = {}
+    for item in message:
+        if item.name in _BLOBS and not isinstance(item.value, Message):
+            parts.setdefault(_BLOBS[item.name], []).append(item)
+    result: list[Field] = []
+    for k in range(max(map(len, parts.values()), default=0)):
+        inner = [Field(key, items[k].value, items[k].line, items[k].column)
+                 for key in _BLOBS.values() if k < len(items := parts.get(key, []))]  # fmt: skip
+        result.append(_submessage("param", inner))
+    return result
+
+
+def _submessage(name: str, fields: Sequence[Field]) -> Field:
+    """Return a field that holds fields gathered from elsewhere; it stands where the first of them does."""
+    line, column = fields[0].line, fields[0].column
+    return Field(name, Message(tuple(fields), line, column), line, column)
 
 
 def _camel(name: str) -> str:
@@ -358,75 +378,55 @@ _V0_FIELDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }  # fmt: skip
 
 
-def _from_v0(message: Message, path: str) -> Message:
+def _from_v0(message: Message, path: str, problems: list[tuple[int, str]]) -> Message:
     """Return a V0 connection (``layers { layer { ... } bottom top }``) in V2 form."""
     inner = message.get("layer")
     if not isinstance(inner, Message):
         raise ParseError("a V0 file mixes layers with and without an inner layer", path=path, line=message.line)
     type_ = str(inner.get("type", ""))
-    top: list[Field] = []
+    fields: list[Field] = []
     grouped: dict[str, list[Field]] = {}
-    rates, decays = inner.all("blobs_lr"), inner.all("weight_decay")
     for item in inner:
-        if item.name in ("blobs_lr", "weight_decay"):
-            continue
         places = _V0_FIELDS.get(item.name, {})
         group, name = places.get(type_) or places.get("") or ("", item.name)
         if item.name == "type":
-            top.append(Field("type", V0_TYPES.get(type_, type_), item.line, item.column))
+            fields.append(Field("type", V0_TYPES.get(type_, type_), item.line, item.column))
         elif group:
             grouped.setdefault(group, []).append(Field(name, item.value, item.line, item.column))
-        else:
-            top.append(Field(name, item.value, item.line, item.column))
-    for k in range(max(len(rates), len(decays))):
-        parts = tuple(
-            Field(key, values[k], inner.line, inner.column)
-            for key, values in (("lr_mult", rates), ("decay_mult", decays))
-            if k < len(values)
-        )
-        top.append(Field("param", Message(parts, inner.line, inner.column), inner.line, inner.column))
-    top += [
-        Field(name, Message(tuple(fields), fields[0].line, fields[0].column), fields[0].line, fields[0].column)
-        for name, fields in grouped.items()
-    ]
-    top += [item for item in message if item.name != "layer"]
-    return Message(tuple(top), message.line, message.column)
+        elif isinstance(item.value, Message) or item.name not in _BLOBS:
+            if places and "" not in places and type_ in V0_TYPES and type_ != "padding":
+                problems.append((item.line, f"{item.name} means nothing to a V0 layer of type {type_!r}"))
+            fields.append(item)
+    fields += _params(inner)
+    fields += [_submessage(name, items) for name, items in grouped.items()]
+    fields += [item for item in message if item.name != "layer"]
+    return Message(tuple(fields), message.line, message.column)
 
 
 def _without_padding(layers: Sequence[Message], problems: list[tuple[int, str]]) -> list[Message]:
-    """Fold V0 padding layers into the convolutions and poolings that read them."""
-    pads: dict[str, tuple[str, Field]] = {}
+    """Fold V0 padding layers into the convolutions and poolings that read them (Caffe's UpgradeV0PaddingLayers)."""
+    pads: dict[str, tuple[str, Field]] = {}  # blob that a padding layer made last: the blob it read, its pad
     result: list[Message] = []
     for message in layers:
-        if message.get("type") == "padding":
-            pad = message.field("pad")
-            if pad is not None:
-                pads[str(message.get("top"))] = (str(message.get("bottom")), pad)
+        pad = message.field("pad")
+        if message.get("type") == "padding" and pad is not None:
+            pads[str(message.get("top"))] = (str(message.get("bottom")), pad)
             continue
-        fields: list[Field] = []
-        extra: Field | None = None
-        for item in message:
-            if item.name == "bottom" and str(item.value) in pads:
-                source, extra = pads[str(item.value)]
-                fields.append(Field("bottom", source, item.line, item.column))
+        group = {"Convolution": _CONV, "Pooling": _POOL}.get(str(message.get("type")))
+        for item in message.fields:
+            if item.name != "bottom" or str(item.value) not in pads:
+                continue
+            source, pad = pads[str(item.value)]
+            read = Field("bottom", source, item.line, item.column)
+            fields = [read if one is item else one for one in message if one.name != group]
+            if group:
+                fields.append(_submessage(group, [*message.message(group).without("pad"), pad]))
             else:
-                fields.append(item)
-        if extra is not None:
-            group = {"Convolution": _CONV, "Pooling": _POOL}.get(str(message.get("type")))
-            if group is None:
                 problems.append((message.line, f"padding before a {message.get('type')} layer is not possible"))
-            fields = [
-                Field(
-                    item.name,
-                    Message((*item.value.fields, extra), item.value.line, item.value.column),
-                    item.line,
-                    item.column,
-                )
-                if item.name == group and isinstance(item.value, Message)
-                else item
-                for item in fields
-            ]
-        result.append(Message(tuple(fields), message.line, message.column))
+            message = Message(tuple(fields), message.line, message.column)
+        for top in message.all("top"):
+            pads.pop(str(top), None)
+        result.append(message)
     return result
 
 

@@ -55,6 +55,11 @@ class Message:
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
 
+    @property
+    def first_line(self) -> int:
+        """The line of the first field; the message's own where there is none."""
+        return self.fields[0].line if self.fields else self.line
+
     def field(self, name: str) -> Field | None:
         """Return the last field of a name, which is the one that counts, or None."""
         found = self._by_name.get(name)
@@ -101,17 +106,23 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Enum) else value
 
 
-# One alternative each, all linear: no alternative can match the beginning of another in two ways.
+# One alternative each, all linear: no alternative can match the beginning of another in two ways, and the possessive
+# repeats in a string keep no places to go back to (which would take 250 bytes per character).
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)
     |(?P<newline>\n)
     |(?P<name>[A-Za-z_][A-Za-z0-9_.\-]*)
     |(?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?))
-    |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    |(?P<string>"(?:[^"\\\n]++|\\.)*+"|'(?:[^'\\\n]++|\\.)*+')
     |(?P<sign>[{}<>\[\]:,;\-])""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|([0-7]{1,3})|(.))", re.DOTALL)
+_ESCAPE = re.compile(
+    r"""((?:\\(?:[xX][0-9a-fA-F]{1,2}|[0-7]{1,3}))++)
+    |((?:\\(?:u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))++)
+    |\\(.)""",
+    re.VERBOSE,
+)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -124,22 +135,27 @@ def decode(data: bytes, path: str = "") -> str:
     ------
     ParseError
         For binary data.
+
+    Examples
+    --------
+    >>> decode("name: 'é'".encode("utf-16")) == decode("name: 'é'".encode("latin-1"))
+    True
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             return data.decode("utf-16")
         except UnicodeDecodeError:
-            raise ParseError("this is no text: broken UTF-16", path=path, line=1) from None
+            raise ParseError("not a prototxt: broken UTF-16", path=path, line=1) from None
     control = sum(data[:4096].count(code) for code in range(32) if code not in b"\t\n\r\f\v\x1b")
     if b"\0" in data or control > len(data[:4096]) // 20:
-        raise ParseError("this is no prototxt but binary data", path=path, line=1, column=1,
+        raise ParseError("not a prototxt: this is binary data", path=path, line=1, column=1,
                          hint="a .caffemodel goes with its net: net.prototxt --weights net.caffemodel")  # fmt: skip
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         if sum(byte > 127 for byte in data[:4096]) > len(data[:4096]) // 4:
             line = data[: fault.start].count(b"\n") + 1
-            raise ParseError("this is no prototxt but binary data", path=path, line=line) from None
+            raise ParseError("not a prototxt: this is binary data", path=path, line=line) from None
         return data.decode("latin-1")
 
 
@@ -169,7 +185,12 @@ def parse(text: str, path: str = "") -> Message:
     >>> net.get("layer").all("pad"), net.get("layer").field("name").column
     ([1, 2], 9)
     """
-    return _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), path).read()
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        before = text.partition("\0")[0]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise ParseError("not a prototxt: a NUL stands in it", path=path, line=line, column=column)
+    return _Reader(text, path).read()
 
 
 class _Reader:
@@ -335,15 +356,18 @@ class _Reader:
                 self.advance()
             return "".join(parts)
         if kind == "number":
+            after = self.text[self.place : self.place + 1]
+            if after.isalnum() or after in ("_", "."):
+                raise self.fail(f"{token[:40] + after!r}... is no number")
             value = number(sign + token)
             self.advance()
             return value
-        if kind == "name":
+        if kind == "name" and token.lower() in ("inf", "infinity", "nan"):
             self.advance()
-            if token.lower() in ("inf", "infinity", "nan"):
-                return float(sign + token)
-            if not sign:
-                return {"true": True, "True": True, "false": False, "False": False}.get(token, Enum(token))
+            return float(sign + token)
+        if kind == "name" and not sign:
+            self.advance()
+            return {"true": True, "True": True, "false": False, "False": False}.get(token, Enum(token))
         raise self.fail(f"a value expected for {name!r}" + (f", not {token[:40]!r}" if token else ""))
 
 
@@ -368,20 +392,26 @@ def number(text: str) -> int | float:
 
 
 def unescape(text: str) -> str:
-    r"""Resolve C escapes.
+    r"""Resolve C escapes; bytes that are UTF-8 are read as such, for so protobuf prints what is not ASCII.
 
     Examples
     --------
-    >>> unescape(r"a\tb\x41\101")
-    'a\tbAA'
+    >>> unescape(r"a\tb\x41\101 \345\261\202 \u00e9")
+    'a\tbAA 层 é'
     """
-    if "\\" not in text:
-        return text
+    return _ESCAPE.sub(_unescaped, text) if "\\" in text else text
 
-    def one(match: re.Match[str]) -> str:
-        hexa, long, octal, char = match.groups()
-        if hexa or long:
-            return chr(int(hexa or long, 16))
-        return chr(int(octal, 8) & 0xFF) if octal else _ESCAPES.get(char, char)
 
-    return _ESCAPE.sub(one, text)
+def _unescaped(match: re.Match[str]) -> str:
+    octets, codes, char = match.groups()
+    if octets:
+        data = bytes(int(one[1:], 16) if one[0] in "xX" else int(one, 8) & 0xFF for one in octets[1:].split("\\"))
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+    if codes:
+        # Two halves of a surrogate pair become one character; a lone half stays.
+        found = "".join(chr(int(one[1:], 16)) for one in codes[1:].split("\\"))
+        return found.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return _ESCAPES.get(char, char)

@@ -168,7 +168,7 @@ def test_standard_streams_and_version(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "graphviz_nets"]
     text = Path(LENET).read_bytes()
     done = subprocess.run(
-        [*program, "render", "-", "--from", "caffe", "-o", "-", "--to", "svg"], input=text, capture_output=True, cwd=ROOT, check=True
+        [*program, "render", "-", "--from", "caffe", "-o", "-", "--to", "svg"], input=text, capture_output=True, cwd=ROOT, check=True  # noqa: E501
     )  # fmt: skip
     assert done.stdout.startswith(b"<?xml") and b"conv1" in done.stdout
     version = subprocess.run([*program, "--version"], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -201,8 +201,8 @@ def test_rules_file(tmp_path: Path, capsys: Any) -> None:
     assert run(["render", LENET, "-o", str(target), "--rules", str(rules)]) == 0
     svg = target.read_text()
     assert "#123456" in svg and svg.count('data-kind="node"') == 6
-    for text, said in [("nonsense: 1", "nonsense"), ("rankdir: 5", "rankdir"), ("themes: {a: {kinds: {x: '#fff'}}}\ntheme: a", "x"),
-                       ("a: [", "yaml:"), ("- 1", "mapping"), ("show: [all]", "show"), ("depth: true", "depth")]:  # fmt: skip
+    for text, said in [("nonsense: 1", "nonsense"), ("rankdir: 5", "rankdir"), ("themes: {a: {kinds: {x: '#fff'}}}\ntheme: a", "x"),  # noqa: E501
+                       ("a: [", "yaml:"), ("- 1", "mapping"), ("show: [all]", "show"), ("depth: true", "depth")]:  # fmt: skip  # noqa: E501
         rules.write_text(text)
         capsys.readouterr()
         assert run(["render", LENET, "-o", str(target), "--rules", str(rules)]) == 2
@@ -251,7 +251,7 @@ def test_a_third_partys_converter_and_renderer(tmp_path: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: words-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[graphviz_nets.converters]\nwords = words_plugin:converter\n[graphviz_nets.renderers]\nnames = words_plugin:renderer\n"
+        "[graphviz_nets.converters]\nwords = words_plugin:converter\n[graphviz_nets.renderers]\nnames = words_plugin:renderer\n"  # noqa: E501
     )
     (tmp_path / "a.words").write_text("one two three")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}

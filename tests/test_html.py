@@ -68,7 +68,7 @@ def test_modules_use_one_line_imports_and_named_exports_only() -> None:
         assert text.count("import ") == sum(line.startswith("import {") for line in text.splitlines())
 
 
-HOSTILE = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", '"><svg onload=alert(3)>', "\u202ereversed", "\0nul",
+HOSTILE = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", '"><svg onload=alert(3)>', "\u202ereversed", "\0nul",  # noqa: E501
            "x" * 10_000, "'; alert(4) //", "constructor", "层"]  # fmt: skip
 
 

@@ -34,7 +34,7 @@ CASES: dict[str, list[Case]] = {
         "Abs Ceil Celu Clip Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity LeakyRelu Log LogSoftmax "
         "LpNormalization Mish Neg Reciprocal Relu Selu Sigmoid Softmax Softplus Softsign Sqrt Tanh ThresholdedRelu "
         "MeanVarianceNormalization GlobalAveragePool GlobalMaxPool GlobalLpPool").split()},
-    **{name: [pair()] for name in "Add Sub Mul Div Pow Max Min Sum Mean Mod Greater GreaterOrEqual Less LessOrEqual Equal".split()},
+    **{name: [pair()] for name in "Add Sub Mul Div Pow Max Min Sum Mean Mod Greater GreaterOrEqual Less LessOrEqual Equal".split()},  # noqa: E501
     **{name: [reduce(), reduce(keepdims=0), ([IMAGE], {}, 1), ([IMAGE], {"noop_with_empty_axes": 1}, 1)] for name in
        "ReduceMean ReduceSum ReduceL1 ReduceL2 ReduceSumSquare ReduceMax ReduceMin ReduceProd ReduceLogSum "
        "ReduceLogSumExp".split()},
