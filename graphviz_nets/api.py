@@ -213,10 +213,10 @@ def read_overlay(path: Path) -> tuple[str, dict[str, float]]:
     """
     import csv
 
-    if path.stat().st_size > LARGEST_TEXT:
-        raise LimitError(f"{path}", "64 MB")
     title, values = "", {}
     try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise LimitError(f"{path}", "64 MB")
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in enumerate(csv.reader(file), 1):
                 if not row or row[0].startswith("#"):
@@ -232,6 +232,8 @@ def read_overlay(path: Path) -> tuple[str, dict[str, float]]:
                     continue
                 if math.isfinite(value):
                     values[row[0]] = value
+    except OSError as fault:
+        raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
     except (UnicodeDecodeError, csv.Error) as fault:
         raise ConvertError(f"no readable CSV: {fault}", path=str(path)) from None
     return title, values

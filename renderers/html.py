@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,10 @@ from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene, Text
-from graphviz_nets.drawing.text import FAMILY, roboto, visible
+from graphviz_nets.drawing.text import roboto, visible
 
 from .plain import strict
-from .svg import escape, rules, svg
+from .svg import escape, family_of, rules, svg
 
 MODULES = ("page_view.js", "page_panel.js", "page.js")
 HERE = Path(__file__).resolve().parent
@@ -89,13 +90,13 @@ def style(scene: Scene) -> str:
     )
     dark = rules(styles, scene.theme.dark, "[data-theme=dark] ")
     follow = rules(styles, scene.theme.dark, ":root:not([data-theme=light]) ")
-    faces = "".join(face(scene, bold) for bold in (False, True)) if scene.font is None else ""
+    faces = "".join(face(scene, bold) for bold in (False, True))
     own = (HERE / "page.css").read_text("utf-8")
     return f"{faces}{own}{dark}@media screen and (prefers-color-scheme:dark){{{follow}}}"
 
 
 def face(scene: Scene, bold: bool) -> str:
-    """Return Roboto with the characters that the page uses (and ASCII), as an @font-face rule."""
+    """Return the font with the characters that the page uses (and ASCII), as an @font-face rule."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
@@ -103,16 +104,18 @@ def face(scene: Scene, bold: bool) -> str:
     options = subset.Options(flavor="woff", hinting=False, desubroutinize=True, layout_features=["kern"])
     options.notdef_outline = True
     options.recalc_timestamp = False
+    logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it tells of every table that a font need not keep
     maker = subset.Subsetter(options)
     maker.populate(text="".join(sorted(used | set(map(chr, range(32, 127))) | set("×…–·"))))
-    with TTFont(roboto(bold), recalcTimestamp=False) as font:
+    with TTFont(scene.font or roboto(bold), recalcTimestamp=False, fontNumber=0) as font:
         maker.subset(font)
         out = io.BytesIO()
         font.flavor = "woff"
         font.save(out)
     url = base64.b64encode(out.getvalue()).decode()
     weight = "bold" if bold else "normal"
-    return f"@font-face{{font-family:{FAMILY};font-weight:{weight};src:url(data:font/woff;base64,{url})}}"
+    family = family_of(scene)
+    return f"@font-face{{font-family:'{family}';font-weight:{weight};src:url(data:font/woff;base64,{url})}}"
 
 
 def page(scene: Scene) -> str:

@@ -9,7 +9,7 @@ from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene
 from graphviz_nets.errors import RenderError
 
-from .svg import fonts, svg
+from .svg import fonts, svg, warn_of_missing_glyphs
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Renderer:
         database = svg2pdf_py.FontDatabase()
         for path in fonts(scene):
             database.load_font_file(path)
+        warn_of_missing_glyphs(scene)
         if scene.text_lacks:
             database.load_system_fonts()
         try:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene
-from graphviz_nets.drawing.text import FAMILY, font
 from graphviz_nets.errors import RenderError
 
-from .svg import fonts, svg
+from .svg import family_of, fonts, svg, warn_of_missing_glyphs
 
 PIXELS = 64_000_000
 """Largest picture; the scale is lowered beyond it."""
@@ -29,6 +28,7 @@ class Renderer:
         """Return the file's bytes."""
         import resvg_py
 
+        warn_of_missing_glyphs(scene)
         scale = fit(scene, options.scale)
         if scale < options.scale:
             print(f"warning: the picture is larger than 64 Mpx, so the scale is {scale:.3g}", file=sys.stderr)
@@ -38,7 +38,7 @@ class Renderer:
                     svg_string=svg(scene, styled=False),
                     zoom=scale,
                     font_files=fonts(scene),
-                    font_family=FAMILY if scene.font is None else font(scene.font).family,
+                    font_family=family_of(scene),
                     # Fonts of the system help out only where ours lacks a glyph: the same file anywhere else.
                     skip_system_fonts=not scene.text_lacks,
                 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Curve, Item, Polygon, Rect, Scene, Text
-from graphviz_nets.drawing.text import FAMILY, roboto, visible
+from graphviz_nets.drawing.text import FAMILY, font, roboto, visible
 from graphviz_nets.drawing.theme import Palette
 
-STACK = f"{FAMILY}, 'Helvetica Neue', Arial, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
+STACK = "'Helvetica Neue', Arial, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,20 @@ def num(value: float) -> str:
     return "0" if text == "-0" else text
 
 
+def family_of(scene: Scene) -> str:
+    """Return the name of the font that the text was measured with, free of quotes."""
+    name = FAMILY if scene.font is None else font(scene.font).family
+    return "".join(char for char in name if char.isalnum() or char in " -_") or FAMILY
+
+
+def warn_of_missing_glyphs(scene: Scene) -> None:
+    """Say that some characters cannot be drawn, where our font lacks them and the system has no fonts."""
+    import svg2pdf_py
+
+    if scene.text_lacks and svg2pdf_py.FontDatabase.system().len() == 0:
+        print("warning: some characters need a font that is not installed, such as Noto Sans CJK", file=sys.stderr)
+
+
 def svg(scene: Scene, *, styled: bool = True, ids: str = "", root: str = "") -> str:
     """Return the scene as one ``<svg>`` element.
 
@@ -70,9 +85,10 @@ def svg(scene: Scene, *, styled: bool = True, ids: str = "", root: str = "") -> 
     """
     width, height = num(scene.width), num(scene.height)
     scope = f"gvn{ids}"
+    stack = f"'{family_of(scene)}', {STACK}"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{scope}" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" font-family="{STACK}"{root}>',
+        f'viewBox="0 0 {width} {height}" role="img" font-family="{stack}"{root}>',
         f"<title>{escape(scene.title or 'network')}</title>",
         f"<desc>{escape(scene.description)}</desc>",
     ]

@@ -186,6 +186,8 @@ def test_overlay_file(tmp_path: Path, capsys: Any) -> None:
     assert run(["render", LENET, "-o", str(target), "--overlay", str(values)]) == 0
     assert "nothing" in capsys.readouterr().err
     assert "time [ms]" in target.read_text() and 'class="legend"' in target.read_text()
+    assert run(["render", LENET, "-o", str(target), "--overlay", str(tmp_path / "none.csv")]) == 3
+    assert "none.csv: cannot be read" in capsys.readouterr().err
     values.write_text("id,t\nconv1,fast\n")
     assert run(["render", LENET, "-o", str(target), "--overlay", str(values)]) == 3
     assert "v.csv:2" in capsys.readouterr().err

@@ -395,6 +395,11 @@ class _Tree:
             else:
                 yield self.leaves[here]
 
+    def names(self, path: Path) -> list[str]:
+        """Return the names of all layers below a group, folded ones after their producers."""
+        leaves = reversed(list(self.members(path)))
+        return [item.name for leaf in leaves for item in (leaf, *leaf.rows)]
+
     def chain(self, leaf: _Leaf) -> list[Path | str]:
         """Return what is shown around a leaf, outermost first: open groups, then a closed group or the leaf itself."""
         above: list[Path | str] = []
@@ -464,7 +469,7 @@ class _Tree:
             words,
             group=group,
             members=members,
-            details=_details(row, "group", ()) | {"layers": [leaf.name for leaf in self.members(path)][::-1][:200]},
+            details=_details(row, "group", ()) | {"layers": self.names(path)},
             value=values.get(name),
         )
 
