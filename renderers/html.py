@@ -151,7 +151,7 @@ def page(scene: Scene) -> str:
 </header>
 <div class="work">
 <main id="stage" tabindex="0" aria-label="{described}">
-{svg(scene, styled=False, root=' id="drawing"')}</main>
+{svg(scene, styled=False, root=f' id="drawing" data-rankdir="{scene.rankdir}"')}</main>
 <aside id="panel" role="complementary" aria-label="Details" hidden></aside>
 </div>
 <div id="card" role="tooltip" hidden></div>

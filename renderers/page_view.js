@@ -11,11 +11,14 @@ function apply() {
 export function fit() {
   const room = stage.getBoundingClientRect();
   const whole = Math.min(room.width / size.w, room.height / size.h);
-  // A long chain fits its width rather than becoming a sliver.
-  const k = Math.min(1.25, Math.max(whole, Math.min(1, room.width / size.w, 0.55)));
+  // A long chain is shown from its beginning, across its width, rather than whole as a sliver.
+  const across = Math.max(room.width / size.w, room.height / size.h);
+  const k = Math.min(1.25, Math.max(whole, Math.min(across, 0.6)));
+  const flow = drawing.dataset.rankdir;
+  const spare = [room.width - size.w * k, room.height - size.h * k];
   view.k = k;
-  view.x = Math.max(0, (room.width - size.w * k) / 2);
-  view.y = size.h * k < room.height ? (room.height - size.h * k) / 2 : 0;
+  view.x = spare[0] >= 0 || flow === "TB" || flow === "BT" ? spare[0] / 2 : flow === "RL" ? spare[0] : 0;
+  view.y = spare[1] >= 0 || flow === "LR" || flow === "RL" ? spare[1] / 2 : flow === "BT" ? spare[1] : 0;
   apply();
 }
 
