@@ -59,7 +59,7 @@ class Call:
 
     def param(self, name: str) -> Message:
         """Return a message of the layer, empty where it is absent."""
-        return self.layer.message.message(name)
+        return self.layer.own_param(name)
 
     def need(self, least: int) -> None:
         """Check that there are enough bottoms."""

@@ -21,7 +21,6 @@ class Enum(str):
 
 
 Scalar: TypeAlias = "str | int | float | bool | Enum"
-FieldValue: TypeAlias = "Message | str | int | float | bool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +53,6 @@ class Message:
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
-
-    @property
-    def first_line(self) -> int:
-        """The line of the first field; the message's own where there is none."""
-        return self.fields[0].line if self.fields else self.line
 
     def field(self, name: str) -> Field | None:
         """Return the last field of a name, which is the one that counts, or None."""

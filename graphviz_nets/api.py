@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import stat
-import tempfile
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from graphviz_nets import plugins
 from graphviz_nets.config import Options, options
 from graphviz_nets.errors import ConvertError, LimitError, UnknownFormat
+from graphviz_nets.files import write
 from graphviz_nets.graph.cost import Summary
 from graphviz_nets.graph.ir import Model
 
@@ -166,38 +165,6 @@ def save(model: Model, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it and rename it, so that a failure leaves the old one untouched.
-
-    Raises
-    ------
-    ConvertError
-        When the file cannot be written.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("wb") as device:
-                device.write(content)
-            return
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as fault:
-        raise ConvertError(f"cannot be written: {fault.strerror}", path=str(path)) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def read_overlay(path: Path) -> tuple[str, dict[str, float]]:
     """Read ``id,value`` lines; a first line that is no number names the value.
 
@@ -246,13 +213,3 @@ def known_ids(model: Model) -> set[str]:
         | {node.id for node in model.graph.nodes}
         | set(model.graph.inputs)
     )
-
-
-def draw(model: Model, targets: Sequence[Path], given: Options, formats: Iterable[str] | None = None) -> None:
-    """Draw a model into several files with one layout; all are made before any is written."""
-    from graphviz_nets.renderers import by_suffix
-    from graphviz_nets.renderers import draw as make
-
-    names = list(formats) if formats is not None else [by_suffix(target) for target in targets]
-    for target, content in zip(targets, make(model, names, given), strict=True):
-        write(target, content)

@@ -36,8 +36,6 @@ class Options:
         Draw in-place layers and lone activations as rows of their producer's box.
     fold_types : tuple of str
         Types that fold into their producer where they are its only consumer.
-    hubs : bool
-        Replace wires of hubs by stubs.
     group : {"auto", "scopes", "none"}
         Where groups come from.
     show : tuple of str
@@ -47,7 +45,6 @@ class Options:
     """
 
     source: str | None = None
-    weights: Path | None = None
     phase: str = "test"
     stages: tuple[str, ...] = ()
     level: int = 0
@@ -59,13 +56,11 @@ class Options:
     collapse: tuple[str, ...] = ()
     fold: bool = True
     fold_types: tuple[str, ...] = ()
-    hubs: bool = True
     group: str = "auto"
     show: tuple[str, ...] = ("shapes", "attrs")
     theme: str = "default"
     themes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     title: str | None = None
-    aspect: float | None = None
     scale: float = 2.0
     background: str | None = None
     font: Path | None = None
@@ -178,5 +173,4 @@ _RULES: Mapping[str, Any] = {
     "scale": _of(int, float),
     "background": _of(str),
     "fold": _fold,
-    "hubs": _of(bool),
 }

@@ -111,6 +111,10 @@ class RenderError(GraphvizNetsError):
     """A picture cannot be made."""
 
 
+class PictureWarning(UserWarning):
+    """A picture is made, but not quite as it was asked for."""
+
+
 class ConfigError(GraphvizNetsError):
     """A configuration file or an option is wrong."""
 

@@ -7,7 +7,8 @@ before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +25,9 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "pdf": "graphviz_nets.renderers.pdf:renderer",
         "html": "graphviz_nets.renderers.html:renderer",
         "json": "graphviz_nets.renderers.json:renderer",
-        "notebook": "graphviz_nets.renderers.notebook:renderer",
     },
+    # What a Model shows of itself in a notebook.
+    "notebook": {"bundle": "graphviz_nets.renderers.notebook:bundle"},
     # Shape and cost rules of foreign domains, looked up by ONNX domain.
     "rules": {"caffe": "graphviz_nets.converters.caffe_rules"},
 }
@@ -47,15 +49,27 @@ class Converter(Protocol):
     def open(self, path: Path, data: bytes | None, options: Any) -> Any: ...
 
 
-class Renderer(Protocol):
-    """What writes one format. ``wants`` says what it is given: a ``diagram`` (no coordinates) or a ``scene``."""
+@dataclass(frozen=True)
+class Renderer:
+    """What writes one format; any object with these attributes will do.
+
+    Attributes
+    ----------
+    name, title : str
+        As ``--to`` names it, and as ``formats`` lists it.
+    suffixes : tuple of str
+        Of file names, with their dots.
+    wants : {"diagram", "scene"}
+        What `write` is given: boxes and links without coordinates, or shapes with them.
+    write : callable
+        ``write(picture, options)`` returns the file's bytes.
+    """
 
     name: str
     title: str
     suffixes: tuple[str, ...]
     wants: str
-
-    def write(self, picture: Any, options: Any) -> bytes: ...
+    write: Callable[[Any, Any], bytes]
 
 
 def names(group: str) -> tuple[str, ...]:
@@ -78,7 +92,7 @@ def resolve(group: str, name: str) -> Any:
 
     Parameters
     ----------
-    group : {"converters", "renderers", "rules"}
+    group : {"converters", "renderers", "rules", "notebook"}
         The kind of plugin.
     name : str
         Its name in our table or its entry point's name.

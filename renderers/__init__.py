@@ -52,14 +52,14 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
 def find(name: str) -> Any:
     """Return a renderer by name, or raise RenderError with the names there are."""
     found = plugins.resolve("renderers", name)
-    if found is None or not hasattr(found, "wants"):
+    if found is None:
         raise RenderError(f"no renderer for {name!r}", hint=f"one of {', '.join(formats())}")
     return found
 
 
 def formats() -> tuple[str, ...]:
     """Return the names of all renderers."""
-    return tuple(name for name in plugins.names("renderers") if name != "notebook")
+    return plugins.names("renderers")
 
 
 def by_suffix(path: Path) -> str:
@@ -72,7 +72,7 @@ def by_suffix(path: Path) -> str:
     """
     suffix = path.suffix.lower()
     ours = suffix[1:]
-    if ours in plugins.BUILTIN["renderers"] and ours != "notebook":
+    if ours in plugins.BUILTIN["renderers"]:
         return ours
     for name in formats():
         if suffix and suffix in find(name).suffixes:

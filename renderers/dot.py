@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Row, boxes
 from graphviz_nets.drawing.text import visible
 from graphviz_nets.drawing.theme import Palette, ink, ramp, theme
+from graphviz_nets.plugins import Renderer
 
 from .svg import escape
 
@@ -16,21 +16,12 @@ LONGEST = 1000
 """Characters of a name or label that are kept; Graphviz refuses strings of 16 kB."""
 
 
-@dataclass(frozen=True)
-class Renderer:
-    """Writes DOT that every Graphviz accepts, whatever the names."""
-
-    name: str = "dot"
-    title: str = "Graphviz DOT (clusters and ports, to be drawn by dot)"
-    suffixes: tuple[str, ...] = (".dot", ".gv")
-    wants: str = "diagram"
-
-    def write(self, diagram: Diagram, options: Options) -> bytes:
-        """Return the file's bytes."""
-        return dot(diagram, theme(options.theme, options.themes).light, options).encode()
+def write(diagram: Diagram, options: Options) -> bytes:
+    """Write DOT that every Graphviz accepts, whatever the names."""
+    return dot(diagram, theme(options.theme, options.themes).light, options).encode()
 
 
-renderer = Renderer()
+renderer = Renderer("dot", "Graphviz DOT (clusters and ports, to be drawn by dot)", (".dot", ".gv"), "diagram", write)
 
 
 def quoted(text: str) -> str:

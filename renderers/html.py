@@ -12,13 +12,13 @@ import io
 import json
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene, Text
 from graphviz_nets.drawing.text import roboto, visible
+from graphviz_nets.plugins import Renderer
 
 from .plain import strict
 from .svg import escape, family_of, rules, svg
@@ -27,21 +27,12 @@ MODULES = ("page_view.js", "page_panel.js", "page.js")
 HERE = Path(__file__).resolve().parent
 
 
-@dataclass(frozen=True)
-class Renderer:
-    """Writes a page to open from a file: pan, zoom, search, and all that is known of a layer on hover and click."""
-
-    name: str = "html"
-    title: str = "Interactive page (one file, works offline)"
-    suffixes: tuple[str, ...] = (".html", ".htm")
-    wants: str = "scene"
-
-    def write(self, scene: Scene, options: Options) -> bytes:
-        """Return the file's bytes."""
-        return page(scene).encode("utf-8", "backslashreplace")
+def write(scene: Scene, options: Options) -> bytes:
+    """Write a page to open from a file: pan, zoom, search, and all that is known of a layer on hover and click."""
+    return page(scene).encode("utf-8", "backslashreplace")
 
 
-renderer = Renderer()
+renderer = Renderer("html", "Interactive page (one file, works offline)", (".html", ".htm"), "scene", write)
 
 
 def script() -> str:

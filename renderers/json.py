@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import SCHEMA, Item, Scene
+from graphviz_nets.plugins import Renderer
 
 from .plain import strict
 from .svg import paint
 
 
-@dataclass(frozen=True)
-class Renderer:
-    """Writes the Scene as one JSON object."""
-
-    name: str = "json"
-    title: str = "The drawing as JSON (boxes, wires, shapes, details)"
-    suffixes: tuple[str, ...] = (".json",)
-    wants: str = "scene"
-
-    def write(self, scene: Scene, options: Options) -> bytes:
-        """Return the file's bytes, UTF-8."""
-        return (dumps(document(scene)) + "\n").encode()
+def write(scene: Scene, options: Options) -> bytes:
+    """Write the Scene as one JSON object."""
+    return (dumps(document(scene)) + "\n").encode()
 
 
-renderer = Renderer()
+renderer = Renderer("json", "The drawing as JSON (boxes, wires, shapes, details)", (".json",), "scene", write)
 
 
 def dumps(value: Any) -> str:

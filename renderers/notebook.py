@@ -13,7 +13,7 @@ from graphviz_nets.graph.shapes import infer
 from .svg import svg
 
 
-def renderer(model: Model) -> dict[str, str]:
+def bundle(model: Model) -> dict[str, str]:
     """Return a MIME bundle; the styles are scoped by a hash of the drawing, so that outputs do not mix.
 
     Parameters

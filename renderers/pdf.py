@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene
 from graphviz_nets.errors import RenderError
+from graphviz_nets.plugins import Renderer
 
 from .svg import fonts, svg, warn_of_missing_glyphs
 
 
-@dataclass(frozen=True)
-class Renderer:
-    """Writes a one-page vector PDF of the drawing's size."""
+def write(scene: Scene, options: Options) -> bytes:
+    """Write a one-page vector PDF of the drawing's size."""
+    import svg2pdf_py
 
-    name: str = "pdf"
-    title: str = "Portable Document Format"
-    suffixes: tuple[str, ...] = (".pdf",)
-    wants: str = "scene"
-
-    def write(self, scene: Scene, options: Options) -> bytes:
-        """Return the file's bytes."""
-        import svg2pdf_py
-
-        database = svg2pdf_py.FontDatabase()
-        for path in fonts(scene):
-            database.load_font_file(path)
-        warn_of_missing_glyphs(scene)
-        if scene.text_lacks:
-            database.load_system_fonts()
-        try:
-            made = svg2pdf_py.svg_to_pdf(svg(scene, styled=False), database, svg2pdf_py.ConversionOptions())
-        except (ValueError, RuntimeError) as fault:
-            raise RenderError(f"svg2pdf cannot draw the picture: {fault}") from None
-        return settled(bytes(made))
+    database = svg2pdf_py.FontDatabase()
+    for path in fonts(scene):
+        database.load_font_file(path)
+    warn_of_missing_glyphs(scene)
+    if scene.text_lacks:
+        database.load_system_fonts()
+    try:
+        made = svg2pdf_py.svg_to_pdf(svg(scene, styled=False), database, svg2pdf_py.ConversionOptions())
+    except (ValueError, RuntimeError) as fault:
+        raise RenderError(f"svg2pdf cannot draw the picture: {fault}") from None
+    return settled(bytes(made))
 
 
-renderer = Renderer()
+renderer = Renderer("pdf", "Portable Document Format", (".pdf",), "scene", write)
 
 
 def settled(content: bytes) -> bytes:

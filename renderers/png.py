@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+import warnings
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Scene
-from graphviz_nets.errors import RenderError
+from graphviz_nets.errors import PictureWarning, RenderError
+from graphviz_nets.plugins import Renderer
 
 from .svg import family_of, fonts, svg, warn_of_missing_glyphs
 
@@ -15,39 +15,31 @@ PIXELS = 64_000_000
 """Largest picture; the scale is lowered beyond it."""
 
 
-@dataclass(frozen=True)
-class Renderer:
-    """Writes PNG at `Options.scale` pixels to a pixel of the drawing."""
+def write(scene: Scene, options: Options) -> bytes:
+    """Write PNG at `Options.scale` pixels to a pixel of the drawing."""
+    import resvg_py
 
-    name: str = "png"
-    title: str = "Portable Network Graphics"
-    suffixes: tuple[str, ...] = (".png",)
-    wants: str = "scene"
-
-    def write(self, scene: Scene, options: Options) -> bytes:
-        """Return the file's bytes."""
-        import resvg_py
-
-        warn_of_missing_glyphs(scene)
-        scale = fit(scene, options.scale)
-        if scale < options.scale:
-            print(f"warning: the picture is larger than 64 Mpx, so the scale is {scale:.3g}", file=sys.stderr)
-        try:
-            return bytes(
-                resvg_py.svg_to_bytes(
-                    svg_string=svg(scene, styled=False),
-                    zoom=scale,
-                    font_files=fonts(scene),
-                    font_family=family_of(scene),
-                    # Fonts of the system help out only where ours lacks a glyph: the same file anywhere else.
-                    skip_system_fonts=not scene.text_lacks,
-                )
+    warn_of_missing_glyphs(scene)
+    scale = fit(scene, options.scale)
+    if scale < options.scale:
+        text = f"the picture is larger than 64 Mpx, so the scale is {scale:.3g}"
+        warnings.warn(text, PictureWarning, stacklevel=2)
+    try:
+        return bytes(
+            resvg_py.svg_to_bytes(
+                svg_string=svg(scene, styled=False),
+                zoom=scale,
+                font_files=fonts(scene),
+                font_family=family_of(scene),
+                # Fonts of the system help out only where ours lacks a glyph: the same file anywhere else.
+                skip_system_fonts=not scene.text_lacks,
             )
-        except ValueError as fault:
-            raise RenderError(f"resvg cannot draw the picture: {fault}") from None
+        )
+    except ValueError as fault:
+        raise RenderError(f"resvg cannot draw the picture: {fault}") from None
 
 
-renderer = Renderer()
+renderer = Renderer("png", "Portable Network Graphics", (".png",), "scene", write)
 
 
 def fit(scene: Scene, scale: float) -> float:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Curve, Item, Polygon, Rect, Scene, Text
 from graphviz_nets.drawing.text import FAMILY, font, roboto, visible
 from graphviz_nets.drawing.theme import Palette
+from graphviz_nets.errors import PictureWarning
+from graphviz_nets.plugins import Renderer
 
 STACK = "'Helvetica Neue', Arial, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
 
 
-@dataclass(frozen=True)
-class Renderer:
-    """Writes SVG 1.1 with a stylesheet for light, dark and print."""
-
-    name: str = "svg"
-    title: str = "Scalable Vector Graphics"
-    suffixes: tuple[str, ...] = (".svg",)
-    wants: str = "scene"
-
-    def write(self, scene: Scene, options: Options) -> bytes:
-        """Return the file's bytes."""
-        return ('<?xml version="1.0" encoding="UTF-8"?>\n' + svg(scene)).encode()
+def write(scene: Scene, options: Options) -> bytes:
+    """Write SVG 1.1 with a stylesheet for light, dark and print."""
+    return ('<?xml version="1.0" encoding="UTF-8"?>\n' + svg(scene)).encode()
 
 
-renderer = Renderer()
+renderer = Renderer("svg", "Scalable Vector Graphics", (".svg",), "scene", write)
 
 
 def escape(text: str) -> str:
@@ -66,7 +58,8 @@ def warn_of_missing_glyphs(scene: Scene) -> None:
     import svg2pdf_py
 
     if scene.text_lacks and svg2pdf_py.FontDatabase.system().len() == 0:
-        print("warning: some characters need a font that is not installed, such as Noto Sans CJK", file=sys.stderr)
+        text = "some characters need a font that is not installed, such as Noto Sans CJK"
+        warnings.warn(text, PictureWarning, stacklevel=3)
 
 
 def svg(scene: Scene, *, styled: bool = True, ids: str = "", root: str = "") -> str:

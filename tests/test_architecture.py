@@ -20,13 +20,14 @@ from graphviz_nets import plugins
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-GROUND = {"errors", "plugins", "config"}
+GROUND = {"errors", "plugins", "config", "files"}
 ROOF = {"api", "cli", "hooks", "server", "__main__"}
 MIDDLE = {"drawing", "explain", "training"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "plugins": {"errors"},
     "config": {"errors"},
+    "files": {"errors"},
     "graph": GROUND,
     **{part: GROUND | {"graph"} for part in MIDDLE},
     "converters": GROUND | {"graph"},

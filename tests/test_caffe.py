@@ -379,8 +379,6 @@ def test_shapes_agree_with_onnx(path: str, need: Any) -> None:
     from graphviz_nets.graph import proto
 
     model = opened(MODELS / path)
-    if len(model.graph.nodes) > 700:
-        pytest.skip("large; smaller nets of its family are compared")
     stated = proto.to_proto(model)
     del stated.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(stated, strict_mode=False)

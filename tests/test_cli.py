@@ -180,6 +180,15 @@ def test_standard_streams_and_version(tmp_path: Path) -> None:
     assert head.stderr == b""
 
 
+def test_a_picture_too_large_is_scaled_down_with_a_word(tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "net.png"
+    assert run(["render", LENET, "-o", str(target), "--scale", "40"]) == 0
+    assert "64 Mpx" in capsys.readouterr().err
+    header = target.read_bytes()[16:24]
+    assert int.from_bytes(header[:4]) * int.from_bytes(header[4:]) <= 64_000_000
+    assert run(["render", LENET, "-o", str(target), "--scale", "40", "-q"]) == 0 and capsys.readouterr().err == ""
+
+
 def test_overlay_file(tmp_path: Path, capsys: Any) -> None:
     values, target = tmp_path / "v.csv", tmp_path / "net.svg"
     values.write_text("id,time [ms]\nconv1,1.5\nip1,2\nnothing,3\n")

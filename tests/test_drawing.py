@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -75,6 +76,42 @@ def test_the_simple_placement_has_no_fault_either(model: Model, rankdir: str) ->
     finally:
         engine.SMALL, engine._ask = before
         engine.solve.cache_clear()
+
+
+def test_the_child_process_lays_out_and_runs_nothing_from_the_folder_it_is_in(tmp_path: Path) -> None:
+    """A model's folder may hold a ``json.py`` or a ``graphviz_nets`` of its own."""
+    (tmp_path / "json.py").write_text("open('marker', 'w').close()")
+    (tmp_path / "graphviz_nets").mkdir()
+    (tmp_path / "graphviz_nets" / "__init__.py").write_text("open('marker', 'w').close()")
+    before = os.getcwd(), engine.SMALL, engine._child
+    engine.solve.cache_clear()
+    os.chdir(tmp_path)
+    engine.SMALL, engine._child = -1, None
+    try:
+        solution = engine.solve(engine.Problem(((60, 20, (), ()), (60, 20, (), ())), 0, 0, ((0, -1, 1, -1, 0, 0),)))
+        assert solution.engine == "dot" and not (tmp_path / "marker").exists()
+        child = engine._child
+        assert child is not None
+        child.kill()
+        child.wait()
+        engine.solve.cache_clear()
+        again = engine.solve(engine.Problem(((61, 20, (), ()),), 0, 0, ()))
+        assert again.engine == "dot"  # a dead child is replaced
+    finally:
+        os.chdir(before[0])
+        engine.SMALL, engine._child = before[1:]
+        engine.solve.cache_clear()
+
+
+def test_a_layout_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SMALL", -1)
+    monkeypatch.setattr(engine, "SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_child", None)
+    engine.solve.cache_clear()
+    boxes_ = tuple((60.0, 20.0, (), ()) for _ in range(300))
+    edges = tuple((k, -1, k + 1, -1, 0.0, 0.0) for k in range(299))
+    assert engine.solve(engine.Problem(boxes_, 0, 0, edges)).engine == "simple"
+    engine.solve.cache_clear()
 
 
 @given(models(), st.sampled_from([0, 1, "all"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 
 from graphviz_nets import __version__
 from graphviz_nets.config import GROUPS, RANKDIRS, SHOWN, Options, load_rules
-from graphviz_nets.errors import ConfigError, ConvertError
+from graphviz_nets.errors import ConfigError, ConvertError, PictureWarning
 
 if TYPE_CHECKING:
     from graphviz_nets.graph.ir import Model
@@ -150,6 +151,7 @@ def render(
 ) -> int:
     """Draw INPUT into OUT.{dot,svg,png,pdf,html,json}."""
     from graphviz_nets import api
+    from graphviz_nets.files import write
     from graphviz_nets.renderers import by_suffix, draw, find
 
     if not outputs:
@@ -169,7 +171,12 @@ def render(
             say(f"warning: {overlay} names {len(unknown)} ids that are not in the model, such as {unknown[0]!r}")
         options = replace(options, overlay=values, overlay_title=heading)
     warn_globs(model, options)
-    contents = dict(zip(outputs, draw(model, names, options), strict=True))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PictureWarning)
+        contents = dict(zip(outputs, draw(model, names, options), strict=True))
+    if not source["quiet"]:
+        for text in dict.fromkeys(str(item.message) for item in caught if item.category is PictureWarning):
+            say(f"warning: {text}")
     if check:
         files = {Path(output): content for output, content in contents.items() if output != "-"}
         stale = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
@@ -183,7 +190,7 @@ def render(
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
             continue
-        api.write(Path(output), content)
+        write(Path(output), content)
         if not source["quiet"]:
             say(f"wrote {output}")
     if show_it:

@@ -133,10 +133,7 @@ SUMMARY: Mapping[str, Callable[[Model, Summary, IO[str]], None]] = {
 
 def formats(out: IO[str], as_json: bool) -> None:
     """Print what can be opened and written."""
-    found = {
-        group: [_about(group, name) for name in plugins.names(group) if name != "notebook"]
-        for group in ("converters", "renderers")
-    }
+    found = {group: [_about(group, name) for name in plugins.names(group)] for group in ("converters", "renderers")}
     if as_json:
         out.write(json.dumps(found, indent=1) + "\n")
         return

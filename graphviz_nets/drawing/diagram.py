@@ -138,8 +138,6 @@ class Diagram:
         All connections between shown boxes, whole.
     rankdir : str
         TB, BT, LR or RL.
-    kinds : tuple of str
-        Families of operations that occur, for the legend.
     overlay : (str, float, float) or None
         What the overlay shows and its range.
     """
@@ -148,7 +146,6 @@ class Diagram:
     links: tuple[Link, ...]
     title: str
     rankdir: str
-    kinds: tuple[str, ...]
     framework: str
     totals: Mapping[str, int | None]
     overlay: tuple[str, float, float] | None = None
@@ -219,14 +216,12 @@ def diagram(model: Model, options: Options | None = None) -> Diagram:
     links = _links(model, leaves, tree, options)
     root = _with_wires(root, links, tree)
     used = list(boxes(root))
-    kinds = dict.fromkeys(kind for box in used for kind in (box.kind, *(row.kind for row in box.rows)) if kind)
     seen = [box.value for box in used if box.value is not None]
     return Diagram(
         root,
         links,
         model.name if options.title is None else options.title,
         options.rankdir,
-        tuple(sorted(kinds)),
         model.framework,
         summary.totals,
         (options.overlay_title, min(seen), max(seen)) if seen else None,

@@ -7,13 +7,18 @@ cannot do in time is placed by :func:`simple`.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Point: TypeAlias = tuple[float, float]
@@ -220,35 +225,40 @@ _child: subprocess.Popen[str] | None = None
 
 
 def _ask(text: str) -> str | None:
-    """Have the child process lay out a graph; None where it takes too long or dies."""
+    """Have the child process lay out a graph; None where it takes too long, dies or cannot be started."""
     global _child  # noqa: PLW0603
-    import threading
-
-    if _child is None or _child.poll() is not None:
-        _child = subprocess.Popen(
-            [sys.executable, "-m", "graphviz_nets.drawing.engine"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-        )
-        import atexit
-
-        atexit.register(_stop, _child)
-    child = _child
-    timer = threading.Timer(SECONDS, child.kill)
-    timer.start()
     try:
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(json.dumps(text) + "\n")
-        child.stdin.flush()
-        line = child.stdout.readline()
+        if _child is None or _child.poll() is not None:
+            _child = _started()
+        timer = threading.Timer(SECONDS, _child.kill)
+        timer.start()
+        try:
+            assert _child.stdin is not None and _child.stdout is not None
+            _child.stdin.write(json.dumps(text) + "\n")
+            _child.stdin.flush()
+            line = _child.stdout.readline()
+        finally:
+            timer.cancel()
     except (OSError, ValueError):
         return None
-    finally:
-        timer.cancel()
     answer: str | None = json.loads(line) if line.endswith("\n") else None
     return answer
+
+
+def _started() -> subprocess.Popen[str]:
+    """Start the child. It finds this package, and nothing in the folder where the program happens to run (``-P``)."""
+    home = str(Path(__file__).resolve().parents[2])
+    known = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "graphviz_nets.drawing.engine"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(known)},
+    )
+    atexit.register(_stop, child)
+    return child
 
 
 def _stop(child: subprocess.Popen[str]) -> None:
@@ -261,12 +271,10 @@ def _stop(child: subprocess.Popen[str]) -> None:
 
 def serve() -> None:
     """Answer layout requests, one JSON string a line, until the input ends."""
-    try:
+    with suppress(ImportError, ValueError, OSError):  # not every system has such limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    except (ImportError, ValueError, OSError) as fault:
-        print(f"no memory limit: {fault}", file=sys.stderr)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_dot(json.loads(line))) + "\n")
         sys.stdout.flush()

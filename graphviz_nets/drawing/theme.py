@@ -54,22 +54,6 @@ def kind_of(type_: str) -> str:
     return _KIND_OF.get(name) or ("loss" if name.endswith("loss") else "other")
 
 
-# The legend of a picture: how each kind is called.
-TITLES: Mapping[str, str] = {
-    "convolution": "Convolution",
-    "linear": "Linear",
-    "pooling": "Pooling, resampling",
-    "activation": "Activation",
-    "normalization": "Normalization, dropout",
-    "merge": "Merge",
-    "shape": "Shape, indexing",
-    "recurrent": "Recurrent",
-    "data": "Data",
-    "loss": "Loss, metric, detection",
-    "other": "Other",
-}
-
-
 @dataclass(frozen=True)
 class Palette:
     """Concrete colours of one mode: what a style class is filled, stroked and written with."""

@@ -523,7 +523,7 @@ class Model:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return SVG and HTML for a notebook."""
-        return dict(plugins.resolve("renderers", "notebook")(self))
+        return dict(plugins.resolve("notebook", "bundle")(self))
 
     def with_graph(self, graph: Graph) -> Model:
         """Return the same model around another graph."""

@@ -7,16 +7,14 @@ are used as ONNX defines them. What ONNX has no place for stands in metadata: se
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from graphviz_nets.errors import ConvertError, LimitError, ParseError
+from graphviz_nets.files import replacing
 from graphviz_nets.graph.decode import Reader
 from graphviz_nets.graph.encode import Writer
 from graphviz_nets.graph.ir import ITEM_BITS, NOTHING, Model, Tensor, Value, graphs
@@ -164,11 +162,11 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
     try:
         if sum(_sizes(model)) <= EMBED:
             data = _serialize(to_proto(model))
-            with _replacing(place) as file:
+            with replacing(place) as file:
                 file.write(data)
             return
         beside = place.with_name(f"{place.name}.data")
-        with _replacing(place) as file, _replacing(beside) as weights:
+        with replacing(place) as file, replacing(beside) as weights:
 
             def sink(tensor: Any, content: bytes) -> bool:
                 if len(content) < 1024:
@@ -204,26 +202,6 @@ def _serialize(proto: Any) -> bytes:
         return bytes(proto.SerializeToString(deterministic=True))
     except (EncodeError, ValueError):
         raise LimitError("the model without its weights", "2 GiB") from None
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file under a temporary name beside `path`, which it replaces when all went well."""
-    if path.exists() and not path.is_file():
-        with path.open("wb") as device:
-            yield device
-        return
-    temporary = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        if path.exists():
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def infer_shapes(model: Model) -> Mapping[str, Value]:
