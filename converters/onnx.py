@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ast
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ParseError
 from graphviz_nets.graph import proto
-from graphviz_nets.graph.ir import Model, Shape, Value
+from graphviz_nets.graph.ir import Graph, Model, Node, Shape, Value
+from graphviz_nets.graph.scopes import Path as ScopePath
+from graphviz_nets.graph.scopes import Scope
 
 POINTER = b"version https://git-lfs"
 
@@ -112,8 +115,108 @@ class Onnx:
         if content.startswith(POINTER):
             hint = "fetch the model with: git lfs pull"
             raise ParseError("the file is a git-LFS pointer, not a model", path=place, hint=hint)
-        model = proto.from_proto(proto.parse(content, place), place if data is None else "")
+        model = scoped(proto.from_proto(proto.parse(content, place), place if data is None else ""))
         return reshape(model, options.input_shapes) if getattr(options, "input_shapes", None) else model
+
+
+SCOPES, CLASSES, NAMESPACE = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy", "namespace"
+DEPTH = 64
+"""Parts of a name that become scopes."""
+
+
+def scoped(model: Model) -> Model:
+    """Return the model with the scopes that its file tells of, where it has none.
+
+    PyTorch's exporter writes a list of module names to each node; others write ``namespace``; most put the path into
+    the node's name, with ``/`` between its parts. A fused node without such a name stands with its weights.
+    """
+    graph = model.graph
+    if model.scopes or any(node.scope for node in graph.nodes):
+        return model
+    types: dict[ScopePath, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        path = _torch(node, types) or _path(node.metadata.get(NAMESPACE, ""))
+        if not path and "/" in node.name:
+            path = _path(node.name)[:-1]
+        nodes.append((node, path))
+    if not any(path for _, path in nodes):
+        return model
+    known = {path[:size] for _, path in nodes for size in range(1, len(path) + 1)}
+    place = {node.id: (path or _beside(node, graph, known))[:DEPTH] for node, path in nodes}
+    for node in graph.nodes:
+        if not place[node.id]:  # where everything is that it is wired to
+            near = [graph.producers[name].id for name in node.inputs if name in graph.producers]
+            near += [user.id for name in node.outputs for user, _ in graph.consumers.get(name, ())]
+            place[node.id] = _common([place[other] for other in near if place[other]])
+    changed = tuple(replace(node, scope=place[node.id]) if place[node.id] else node for node in graph.nodes)
+    scopes = {path: Scope(path, "module", type=type_) for path, type_ in types.items() if path in known}
+    return replace(model.with_graph(replace(graph, nodes=changed)), scopes=scopes)
+
+
+def _common(paths: Sequence[ScopePath]) -> ScopePath:
+    """Return the beginning that all paths share.
+
+    Examples
+    --------
+    >>> _common([("a", "b", "c"), ("a", "b", "d")]), _common([])
+    (('a', 'b'), ())
+    """
+    shared = paths[0] if paths else ()
+    for path in paths[1:]:
+        size = next((k for k, (a, b) in enumerate(zip(shared, path, strict=False)) if a != b), len(path))
+        shared = shared[:size]
+    return shared
+
+
+def _path(name: str) -> ScopePath:
+    """Return the parts of a path; PyTorch writes a class behind each, after a colon."""
+    parts = (part.partition(": ")[0].strip() for part in name.split("/"))
+    return tuple(part for part in parts if part)
+
+
+def _torch(node: Node, types: dict[ScopePath, str]) -> ScopePath:
+    """Return the module path in PyTorch's metadata, and note the classes of the modules on it."""
+    names = _strings(node.metadata.get(SCOPES, ""))
+    classes = _strings(node.metadata.get(CLASSES, ""))
+    # Each name is the module's whole dotted name, the last one the operation itself.
+    path: list[str] = []
+    above = ""
+    for name, type_ in zip(names[:-1], classes, strict=False):
+        own = name.removeprefix(f"{above}.") if above else name
+        if own:
+            path.append(own)
+            types.setdefault(tuple(path), type_.rpartition(".")[2])
+            above = name
+    return tuple(path)
+
+
+def _strings(text: str) -> list[str]:
+    """Read the list of strings that PyTorch writes as Python would; anything else is nothing."""
+    if not text.startswith("[") or len(text) > 100_000:
+        return []
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return []
+    return [str(item) for item in found] if isinstance(found, list) else []
+
+
+def _beside(node: Node, graph: Graph, known: set[ScopePath]) -> ScopePath:
+    """Return the longest known path that the name of one of a node's weights begins with."""
+    for name in node.inputs:
+        if name in graph.initializers and "." in name:
+            path: list[str] = []
+            for part in name.split(".")[:-1]:
+                if part.isdecimal() and path:
+                    path[-1] += f".{part}"
+                else:
+                    path.append(part)
+            while path and tuple(path) not in known:
+                path.pop()
+            if path:
+                return tuple(path)
+    return ()
 
 
 def reshape(model: Model, shapes: Mapping[str, tuple[str | None, Shape]]) -> Model:

@@ -12,6 +12,7 @@ from graphviz_nets.errors import ConfigError
 RANKDIRS = ("TB", "BT", "LR", "RL")
 SHOWN = ("shapes", "params", "macs", "attrs")
 GROUPS = ("auto", "scopes", "none")
+KEPT = ("in-place", "activations", "constants", "shapes", "weights")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,20 @@ class Options:
     expand, collapse : tuple of str
         Globs over ids of groups to open and close, after `depth`.
     fold : bool
-        Draw in-place layers and lone activations as rows of their producer's box.
+        Draw in-place layers and lone activations as rows of their producer's box, and neither constants nor what only
+        computes shapes.
     fold_types : tuple of str
         Types that fold into their producer where they are its only consumer.
+    keep : tuple of str
+        What is drawn as boxes all the same, of `KEPT`.
+    repeats : bool
+        Draw a run of equal neighbours as one box.
+    hubs : bool
+        Draw a stub at each use of what is used far and wide, instead of wires.
+    stubs, wires : tuple of str
+        Globs over ids of boxes that are hubs whatever their number of users, and of those that never are.
+    aspect : (float, float) or None
+        Width and height that the picture should have as its ratio: long chains are wrapped towards it.
     group : {"auto", "scopes", "none"}
         Where groups come from.
     show : tuple of str
@@ -56,6 +68,12 @@ class Options:
     collapse: tuple[str, ...] = ()
     fold: bool = True
     fold_types: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    repeats: bool = True
+    hubs: bool = True
+    stubs: tuple[str, ...] = ()
+    wires: tuple[str, ...] = ()
+    aspect: tuple[float, float] | None = None
     group: str = "auto"
     show: tuple[str, ...] = ("shapes", "attrs")
     theme: str = "default"
@@ -73,10 +91,14 @@ class Options:
         _one_of("phase", self.phase, ("train", "test"))
         for name in self.show:
             _one_of("show", name, SHOWN)
+        for name in self.keep:
+            _one_of("keep", name, KEPT)
         if not (self.depth is None or self.depth == "all" or (isinstance(self.depth, int) and self.depth >= 0)):
             raise ConfigError(f"{self.depth!r} is no depth", key="depth", hint="a number from 0, or all")
         if not 0 < self.scale <= 100:
             raise ConfigError(f"{self.scale} is no scale", key="scale", hint="a number above 0, at most 100")
+        if self.aspect is not None and not 0.01 <= self.aspect[0] / self.aspect[1] <= 100:
+            raise ConfigError(f"{self.aspect} is no aspect ratio", key="aspect", hint="width:height, such as 16:9")
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -103,8 +125,9 @@ def load_rules(path: Path, base: Options | None = None) -> Options:
     """Return the options of a ``graphviz_nets.yaml`` over `base`.
 
     The file may hold ``rankdir``, ``depth``, ``expand``, ``collapse``, ``group``, ``show``, ``theme``, ``title``,
-    ``scale``, ``background``, ``fold`` (true, false, or a list of types that fold into their producer) and ``themes``
-    (name to a mapping of kind to colour, see :mod:`graphviz_nets.drawing.theme`).
+    ``scale``, ``background``, ``aspect`` (``"16:9"``), ``fold`` (true, false, or a list of types that fold into their
+    producer), ``keep``, ``repeats``, ``hubs`` (true, false, or a mapping of globs over ids to ``stub`` or ``wire``)
+    and ``themes`` (name to a mapping of kind to colour, see :mod:`graphviz_nets.drawing.theme`).
 
     Raises
     ------
@@ -160,7 +183,45 @@ def _fold(file: str, key: str, value: Any) -> dict[str, Any]:
     return {"fold": True, "fold_types": _list(file, key, value)[key]}
 
 
+def _hubs(file: str, key: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"hubs": value}
+    if not isinstance(value, dict) or not set(value.values()) <= {"stub", "wire"}:
+        raise ConfigError("true, false, or globs with stub or wire are expected", file=file, key=key)
+    globs = {way: tuple(str(name) for name, chosen in value.items() if chosen == way) for way in ("stub", "wire")}
+    return {"hubs": True, "stubs": globs["stub"], "wires": globs["wire"]}
+
+
+def aspect_of(text: str) -> tuple[float, float]:
+    """Read a ratio of width and height.
+
+    Examples
+    --------
+    >>> aspect_of("16:9"), aspect_of("1.5")
+    ((16.0, 9.0), (1.5, 1.0))
+    """
+    width, _, height = text.partition(":")
+    try:
+        found = float(width), float(height or 1)
+    except ValueError:
+        found = 0.0, 0.0
+    if not (0 < found[0] < 1e6 and 0 < found[1] < 1e6):
+        raise ConfigError(f"{text!r} is no aspect ratio", key="aspect", hint="width:height, such as 16:9")
+    return found
+
+
+def _aspect(file: str, key: str, value: Any) -> dict[str, Any]:
+    # YAML 1.1 reads 16:9 without quotes as a number of base 60.
+    if isinstance(value, bool) or not isinstance(value, (str, float)):
+        raise ConfigError('a ratio in quotes is expected, such as "16:9"', file=file, key=key)
+    return {key: aspect_of(str(value))}
+
+
 _RULES: Mapping[str, Any] = {
+    "aspect": _aspect,
+    "hubs": _hubs,
+    "keep": _list,
+    "repeats": _of(bool),
     "rankdir": _of(str),
     "depth": _of(int, str),
     "expand": _list,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 TIMES = "×"
+NUMBER = re.compile(r"[0-9]+")
 
 
 def shape_text(shape: Sequence[int | str | None] | None) -> str:
@@ -180,3 +182,22 @@ def _single(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and value and all(part == value[0] for part in value):
         return value[0]
     return value
+
+
+def between(first: str, last: str) -> str:
+    """Return a short name for everything from one name to another.
+
+    Examples
+    --------
+    >>> between("layers.0", "layers.31"), between("conv1", "pool1"), between("MatMul_3", "MatMul_3")
+    ('layers.0–31', 'conv1 … pool1', 'MatMul_3')
+    """
+    if first == last:
+        return first
+    one, two = list(NUMBER.finditer(first)), list(NUMBER.finditer(last))
+    if NUMBER.sub("#", first) == NUMBER.sub("#", last):
+        differ = [(a, b) for a, b in zip(one, two, strict=True) if a.group() != b.group()]
+        if len(differ) == 1:
+            a, b = differ[0]
+            return f"{first[: a.start()]}{a.group()}–{b.group()}{first[a.end() :]}"
+    return f"{first} … {last}"

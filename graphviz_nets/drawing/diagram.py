@@ -8,17 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from graphviz_nets.config import Options
-from graphviz_nets.drawing.captions import caption, shape_text, short
+from graphviz_nets.drawing.captions import between, caption, shape_text, short
+from graphviz_nets.drawing.leaves import Edge, Leaf, edges, leaves
 from graphviz_nets.drawing.theme import kind_of
-from graphviz_nets.graph import cost
-from graphviz_nets.graph.ir import Model, Node
-from graphviz_nets.graph.scopes import Path, Scope
-
-BOXES = 60
-"""Groups open by themselves, a whole level at a time, while no more boxes than this are shown."""
-
-DEEPEST = 40
-"""Path parts beyond this depth are one name."""
+from graphviz_nets.drawing.tree import Fold, Item, Place, Tree
+from graphviz_nets.graph import cost, regions
+from graphviz_nets.graph.ir import Model, Node, count
+from graphviz_nets.graph.scopes import Path
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Box:
     ----------
     id : str
         ``data-id`` of the page: scope path or node name.
-    shown_as : {"node", "scope", "stub"}
+    shown_as : {"node", "scope", "fold", "stub"}
         ``data-kind`` of the page.
     title, type : str
         The name as shown, and the source's type.
@@ -59,6 +55,10 @@ class Box:
         All that is known, for a panel or tooltip; JSON-able.
     value : float or None
         Overlay value.
+    times : int
+        How many equal ones it stands for.
+    look : int
+        Boxes with one number are equal but for names and weights; -1 for none.
     """
 
     id: str
@@ -72,6 +72,8 @@ class Box:
     members: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
     value: float | None = None
+    times: int = 1
+    look: int = -1
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Link:
         An order, not a value.
     key : str
         Links with one key share their way through the borders of groups.
+    size : int
+        Elements of the (largest) value; 0 where unknown.
     """
 
     source: str
@@ -98,6 +102,7 @@ class Link:
     label: str = ""
     control: bool = False
     key: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Wire:
     label: str = ""
     control: bool = False
     values: tuple[str, ...] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,25 +171,6 @@ def boxes(group: Group) -> Iterator[Box]:
 # From the model to leaves -----------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Leaf:
-    """A layer, a node outside of layers, or a graph input, before folding."""
-
-    id: str
-    path: Path
-    name: str
-    type: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    row: cost.Row | None = None
-    nodes: tuple[Node, ...] = ()
-    scope: Scope | None = None
-    controls: tuple[str, ...] = ()
-    shown_as: str = "node"
-    into: _Leaf | None = None  # where it is folded
-    rows: list[_Leaf] = field(default_factory=list)
-
-
 def diagram(model: Model, options: Options | None = None) -> Diagram:
     """Decide what a picture of the model shows.
 
@@ -203,301 +190,159 @@ def diagram(model: Model, options: Options | None = None) -> Diagram:
     [('x', 0), ('Relu', 1), ('Neg', 0)]
     """
     options = options or Options()
-    summary = cost.summary(model)
-    leaves = _leaves(model, summary, options.group == "none")
-    if options.fold:
-        _fold(model, leaves, frozenset(type_.lower() for type_ in options.fold_types))
-    shown = [leaf for leaf in leaves if leaf.into is None]
-    tree = _Tree(shown)
-    tree.open(options)
-    scopes = _scope_rows(model, tree) if tree.groups else {}
-    values = _overlay(options.overlay, leaves, tree)
-    root = tree.group((), model, options, scopes, values)
-    links = _links(model, leaves, tree, options)
-    root = _with_wires(root, links, tree)
-    used = list(boxes(root))
-    seen = [box.value for box in used if box.value is not None]
+    costs = cost.Costs(model)
+    found = leaves(model, options)
+    wiring = list(edges(model, found))
+    tree = Tree(model, [leaf for leaf in found if leaf.into is None], wiring, options)
+    root = _Maker(model, tree, costs, options, options.overlay).root()
+    links = _links(model, wiring, tree, options)
+    if options.hubs or options.stubs:
+        root, links = _with_stubs(root, links, options)
+    root = _with_wires(root, links)
+    seen = [box.value for box in boxes(root) if box.value is not None]
     return Diagram(
         root,
         links,
         model.name if options.title is None else options.title,
         options.rankdir,
         model.framework,
-        summary.totals,
+        costs.summary().totals,
         (options.overlay_title, min(seen), max(seen)) if seen else None,
         model.problems,
     )
 
 
-def _leaves(model: Model, summary: cost.Summary, flat: bool) -> list[_Leaf]:
-    graph = model.graph
-    rows = {row.id: row for row in summary.rows}
-    layers = {scope.path: scope for scope in model.layers}
-    inside: dict[Path, list[Node]] = {}
-    loose: list[_Leaf] = []
-    places = {scope.path for scope in model.scopes.values()} | {node.scope for node in graph.nodes}
-    taken = {"/".join(path[:size]) for path in places for size in range(1, len(path) + 1)}
+class _Maker:
+    """Makes the boxes of a diagram from its tree."""
 
-    def unique(name: str, path: Path) -> str:
-        if name in taken and path not in layers:
-            name = f"{name}/({name.rpartition('/')[2]})"
-        base, number = name, 2
-        while name in taken:
-            name, number = f"{base}#{number}", number + 1
-        taken.add(name)
-        return name
+    def __init__(self, model: Model, tree: Tree, costs: cost.Costs, options: Options, given: Mapping[str, float]) -> None:
+        self.model = model
+        self.tree = tree
+        self.costs = costs
+        self.options = options
+        self.given = given
 
-    for node in graph.nodes:
-        if node.scope in layers:
-            inside.setdefault(node.scope, []).append(node)
-    found: list[_Leaf] = []
-    owned = {name for scope in layers.values() for name in scope.outputs}
-    for name in graph.inputs:
-        if name not in owned:
-            found.append(_Leaf(unique(name, ()), (), graph.value(name).source_name, "Input", (), (name,)))
-    for name in graph.undefined:
-        title = graph.value(name).source_name
-        found.append(_Leaf(unique(name, ()), (), title, "undefined", (), (name,), shown_as="stub"))
-    for scope in layers.values():
-        nodes = tuple(inside.get(scope.path, ()))
-        made = {name for node in nodes for name in node.outputs}
-        bottoms = [name for name in scope.inputs if name not in made]
-        controls = tuple(dict.fromkeys(before for node in nodes for before in node.control_inputs))
-        path = () if flat else scope.path[:-1]
-        found.append(
-            _Leaf(scope.id, path, scope.name, scope.type, tuple(bottoms), tuple(scope.outputs), rows.get(scope.id),
-                  nodes, scope, controls)
-        )  # fmt: skip
-    for node in graph.nodes:
-        if node.scope not in layers:
-            data = tuple(name for name in node.inputs if name and name not in graph.initializers)
-            path = () if flat else node.scope
-            loose.append(
-                _Leaf(unique(node.id, node.scope), path, node.name or node.op_type, node.label, data,
-                      tuple(filter(None, node.outputs)), rows.get(node.id), (node,), None, node.control_inputs)
-            )  # fmt: skip
-    return found + loose
-
-
-FOLDING = frozenset(
-    "relu leakyrelu prelu relu6 elu selu sigmoid tanh bnll softplus swish hardswish hardsigmoid gelu clip mish dropout"
-    .split()
-)  # fmt: skip
-"""Activations that fold into their producer where they are its only consumer."""
-
-
-def _fold(model: Model, leaves: Sequence[_Leaf], types: frozenset[str]) -> None:
-    """Mark in-place layers and lone activations as rows of their producer's box."""
-    graph = model.graph
-    maker = {name: leaf for leaf in leaves for name in leaf.outputs}
-    users: dict[str, list[_Leaf]] = {}
-    for leaf in leaves:
-        for name in dict.fromkeys(leaf.inputs):
-            users.setdefault(name, []).append(leaf)
-    for leaf in leaves:
-        if len(leaf.inputs) != 1 or len(leaf.outputs) != 1 or leaf.shown_as != "node":
-            continue
-        name = leaf.inputs[0]
-        source = maker.get(name)
-        if source is None or source is leaf or source.shown_as != "node" or len(users[name]) != 1:
-            continue
-        if len(source.outputs) != 1 or name in graph.outputs or leaf.controls:
-            continue
-        in_place = leaf.scope is not None and graph.value(name).source_name == graph.value(leaf.outputs[0]).source_name
-        type_ = leaf.type.rpartition("::")[2].lower()
-        lone = type_ in FOLDING and source.path == leaf.path and source.type != "Input"
-        if in_place or lone or type_ in types:
-            target = source.into or source
-            if target is leaf:
-                continue
-            leaf.into = target
-            target.rows.append(leaf)
-
-
-class _Tree:
-    """Groups of shown leaves: which exist, which are open, and who stands for a leaf."""
-
-    def __init__(self, shown: Sequence[_Leaf]) -> None:
-        self.leaves = {leaf.id: leaf for leaf in shown}
-        children: dict[Path, list[Path | str]] = {(): []}
-        place: dict[str, Path] = {}
-        for leaf in shown:
-            path = leaf.path[: DEEPEST - 1] + (
-                ("/".join(leaf.path[DEEPEST - 1 :]),) if len(leaf.path) >= DEEPEST else ()
-            )
-            for size in range(len(path)):
-                above, own = path[:size], path[: size + 1]
-                if own not in children:
-                    children[own] = []
-                    children[above].append(own)
-            children[path].append(leaf.id)
-            place[leaf.id] = path
-        # A group of one is no group: its child takes its place.
-        for path in sorted(children, key=len, reverse=True):
-            if path and len(children[path]) == 1:
-                only = children.pop(path)[0]
-                siblings = children[path[:-1]]
-                siblings[siblings.index(path)] = only
-        self.children = children
-        self.parent: dict[Path | str, Path] = {child: path for path, kids in children.items() for child in kids}
-        self.groups = [path for path in children if path]
-        self.opened: set[Path] = set()
-
-    def id(self, path: Path) -> str:
-        """Return the id of a group."""
-        return "/".join(path)
-
-    def open(self, options: Options) -> None:
-        """Decide which groups are open."""
-        levels = self.levels()
-        if options.depth == "all":
-            self.opened = set(self.groups)
-        elif options.depth is not None:
-            self.opened = {path for level in levels[: int(options.depth)] for path in level}
-        else:
-            shown = len(self.children[()])
-            for level in levels:
-                shown += sum(len(self.children[path]) - 1 for path in level)
-                if shown > BOXES:
-                    break
-                self.opened |= set(level)
-        for path in self.groups:
-            name = self.id(path)
-            if any(fnmatchcase(name, pattern) for pattern in options.expand):
-                while path:
-                    self.opened.add(path)
-                    path = self.parent[path]
-        self.opened -= {
-            path for path in self.groups if any(fnmatchcase(self.id(path), pattern) for pattern in options.collapse)
-        }
-
-    def levels(self) -> list[list[Path]]:
-        """Return the groups by their depth in the tree."""
-        result: list[list[Path]] = []
-        level = [child for child in self.children[()] if isinstance(child, tuple)]
-        while level:
-            result.append(level)
-            level = [child for path in level for child in self.children[path] if isinstance(child, tuple)]
-        return result
-
-    def members(self, path: Path) -> Iterator[_Leaf]:
-        """Yield every leaf below a group."""
-        waiting: list[Path | str] = [path]
+    def root(self) -> Group:
+        """Return all boxes, without wires."""
+        tree = self.tree
+        order: list[Place] = []
+        waiting = [tree.root]
         while waiting:
-            here = waiting.pop()
-            if isinstance(here, tuple):
-                waiting += self.children[here]
-            else:
-                yield self.leaves[here]
+            place = waiting.pop()
+            order.append(place)
+            waiting += [child for child in tree.shown(place) if isinstance(child, Place) and child in tree.opened]
+        made: dict[Place, Group] = {}
+        for place in reversed(order):
+            inside = [
+                self.leaf(child, place) if isinstance(child, Leaf) else self.group(child, made.get(child))
+                for child in tree.shown(place)
+            ]
+            made[place] = Group(tuple(inside))
+        return made[tree.root]
 
-    def names(self, path: Path) -> list[str]:
-        """Return the names of all layers below a group, folded ones after their producers."""
-        leaves = reversed(list(self.members(path)))
-        return [item.name for leaf in leaves for item in (leaf, *leaf.rows)]
+    def leaf(self, leaf: Leaf, above: Place) -> Box:
+        """Return the box of a leaf, which may stand for a run of equal ones."""
+        fold, options = self.tree.folded(leaf), self.options
+        title = _title(leaf.name, above.path)
+        details = self.details(leaf)
+        if fold is not None:
+            title = between(title, _title(fold.members[-1].name, above.path)) if fold.members[1:] else title
+            details |= _fold_details(fold)
+        return Box(
+            leaf.id,
+            "node" if fold is None and leaf.shown_as == "node" else "stub" if fold is None else "fold",
+            title,
+            leaf.type,
+            kind_of(leaf.type),
+            self.words(leaf) + _figures(self.row(leaf), options) + _said(fold),
+            tuple(
+                Row(row.id, _title(row.name, above.path), row.type, kind_of(row.type), self.words(row), self.details(row))
+                for row in leaf.rows
+            ),
+            members=0 if fold is None else len(fold.members),
+            times=1 if fold is None else len(fold.members),
+            look=leaf.look,
+            details=details,
+            value=self.value(leaf),
+        )
 
-    def chain(self, leaf: _Leaf) -> list[Path | str]:
-        """Return what is shown around a leaf, outermost first: open groups, then a closed group or the leaf itself."""
-        above: list[Path | str] = []
-        path = self.parent[leaf.id]
-        while path:
-            above.append(path)
-            path = self.parent[path]
-        above.reverse()
-        for index, group in enumerate(above):
-            if group not in self.opened:
-                return above[: index + 1]
-        return [*above, leaf.id]
-
-    def group(
-        self,
-        root: Path,
-        model: Model,
-        options: Options,
-        scopes: Mapping[str, cost.Row],
-        values: Mapping[str, float],
-    ) -> Group:
-        """Build the boxes of a group and of the open groups inside, without wires."""
-        made: dict[Path, Group] = {}
-        waiting = [root]
-        order: list[Path] = []
-        while waiting:
-            path = waiting.pop()
-            order.append(path)
-            waiting += [child for child in self.children[path] if isinstance(child, tuple) and child in self.opened]
-        for path in reversed(order):
-            inside: list[Box] = []
-            for child in self.children[path]:
-                if isinstance(child, str):
-                    inside.append(_leaf_box(self.leaves[child], path, model, options, values))
-                else:
-                    inside.append(self._group_box(child, path, made.get(child), model, options, scopes, values))
-            made[path] = Group(tuple(inside))
-        return made[root]
-
-    def _group_box(
-        self,
-        path: Path,
-        above: Path,
-        group: Group | None,
-        model: Model,
-        options: Options,
-        scopes: Mapping[str, cost.Row],
-        values: Mapping[str, float],
-    ) -> Box:
-        name = self.id(path)
-        members = len(self.children[path])
-        row = scopes.get(name)
-        scope = model.scopes.get(path)
+    def group(self, place: Place, group: Group | None) -> Box:
+        """Return the box of a group, which may stand for a run of equal ones."""
+        fold, tree = self.tree.folded(place), self.tree
+        leaves = list(tree.members(place))
+        layers = [item for leaf in leaves for item in (leaf, *leaf.rows)]
+        nodes = [node for item in layers for part in (item, *item.hidden) for node in part.nodes]
+        row = self.costs.row(place.path[:-1], place.title, "", nodes, place.scope, place.id) if nodes else None
         words: tuple[str, ...] = ()
         if group is None:
-            count = sum(1 + len(leaf.rows) for leaf in self.members(path))
-            words = (f"{count} layers" if model.layers else f"{count} nodes",)
-            words += _figures(row, options)
-        kinds = [kind_of(leaf.type) for leaf in self.members(path)]
+            words = (f"{len(layers)} layers" if self.model.layers else f"{len(nodes)} nodes",)
+            words += _figures(row, self.options) + _said(fold)
+        kinds = {kind_of(leaf.type) for leaf in leaves}
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
+        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
+        title = place.title
+        if fold is not None:
+            last = fold.members[-1]
+            assert isinstance(last, Place)
+            title = between(title, last.title)
+            details |= _fold_details(fold)
         return Box(
-            name,
-            "scope",
-            "/".join(path[len(above) :]),
-            scope.type if scope is not None else "",
+            place.id,
+            "scope" if fold is None else "fold",
+            title,
+            place.scope.type if place.scope is not None else "",
             main if group is None else "",
             words,
             group=group,
-            members=members,
-            details=_details(row, "group", ()) | {"layers": self.names(path)},
-            value=values.get(name),
+            members=len(tree.shown(place)),
+            times=1 if fold is None else len(fold.members),
+            look=place.look,
+            details=details,
+            value=self.value(place),
         )
 
+    def row(self, leaf: Leaf) -> cost.Row | None:
+        """Return what a leaf costs; None for an input."""
+        if leaf.scope is None and not leaf.nodes:
+            return None
+        path = leaf.scope.path[:-1] if leaf.scope is not None else leaf.nodes[0].scope
+        return self.costs.row(path, leaf.name, leaf.type, leaf.nodes, leaf.scope)
 
-def _leaf_box(leaf: _Leaf, above: Path, model: Model, options: Options, values: Mapping[str, float]) -> Box:
-    words = caption(leaf.type, leaf.row.attributes, _rank(model, leaf)) if "attrs" in options.show and leaf.row else ()
-    return Box(
-        leaf.id,
-        leaf.shown_as,
-        _title(leaf.name, above),
-        leaf.type,
-        kind_of(leaf.type),
-        words + _figures(leaf.row, options),
-        tuple(
-            Row(
-                row.id,
-                _title(row.name, above),
-                row.type,
-                kind_of(row.type),
-                caption(row.type, row.row.attributes, 2) if "attrs" in options.show and row.row else (),
-                _details(row.row, row.type, row.nodes),
-            )
-            for row in leaf.rows
-        ),
-        details=_details(leaf.row, leaf.type, leaf.nodes) if leaf.row else _input_details(model, leaf),
-        value=values.get(leaf.id),
-    )
+    def words(self, leaf: Leaf) -> tuple[str, ...]:
+        """Return a leaf's settings as words."""
+        row = self.row(leaf)
+        if "attrs" not in self.options.show or row is None:
+            return ()
+        shape = self.model.graph.value(leaf.outputs[0]).shape if leaf.outputs else None
+        return caption(leaf.type, row.attributes, max(len(shape) - 2, 1) if shape is not None and len(shape) > 2 else 2)
+
+    def details(self, leaf: Leaf) -> dict[str, Any]:
+        """Return all that is known of a leaf."""
+        row = self.row(leaf)
+        found = _details(row, leaf.type, leaf.nodes) if row is not None else _input_details(self.model, leaf)
+        return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
+
+    def value(self, item: Item) -> float | None:
+        """Return the overlay's value of a box: its own, else the sum over what it stands for."""
+        given = self.given
+        if not given:
+            return None
+        if item.id in given:
+            return given[item.id]
+        if isinstance(item, Place) and item in self.tree.opened:
+            return None
+        parts = [given[part.id] for leaf in self.tree.members(item) for part in (leaf, *leaf.rows) if part.id in given]
+        return sum(parts) if parts else None
 
 
-def _rank(model: Model, leaf: _Leaf) -> int:
-    """Return how many spatial dimensions a leaf works on, 2 where unknown."""
-    shape = model.graph.value(leaf.outputs[0]).shape if leaf.outputs else None
-    return max(len(shape) - 2, 1) if shape is not None and len(shape) > 2 else 2
+def _said(fold: Fold | None) -> tuple[str, ...]:
+    """Return the words on a run of equal boxes."""
+    return (f"{fold.weights} weights",) if fold is not None and fold.weights else ()
+
+
+def _fold_details(fold: Fold) -> dict[str, Any]:
+    names = [member.id for member in fold.members]
+    return {"times": len(names), "members": names, "weights": fold.weights or "none", "chained": fold.chained}
 
 
 def _title(name: str, above: Path) -> str:
@@ -537,60 +382,26 @@ def _input_details(model: Model, leaf: _Leaf) -> dict[str, Any]:
     }
 
 
-def _scope_rows(model: Model, tree: _Tree) -> dict[str, cost.Row]:
-    return {row.id: row for row in cost.summary(model, by="scope").rows}
-
-
-def _overlay(given: Mapping[str, float], leaves: Sequence[_Leaf], tree: _Tree) -> dict[str, float]:
-    """Return the value of every box: its own, else the sum over what it stands for."""
-    if not given:
-        return {}
-    values = dict(given)
-    for leaf in tree.leaves.values():
-        parts = [given[row.id] for row in leaf.rows if row.id in given]
-        if leaf.id not in values and parts:
-            values[leaf.id] = sum(parts)
-    for path in tree.groups:
-        name = tree.id(path)
-        parts = [given[item.id] for leaf in tree.members(path) for item in (leaf, *leaf.rows) if item.id in given]
-        if name not in values and parts and path not in tree.opened:
-            values[name] = sum(parts)
-    return values
-
-
 # Links and wires --------------------------------------------------------------------------------------------------
 
 
-def _links(model: Model, leaves: Sequence[_Leaf], tree: _Tree, options: Options) -> tuple[Link, ...]:
+def _links(model: Model, edges: Iterable[Edge], tree: Tree, options: Options) -> tuple[Link, ...]:
+    """Return the edges between what is shown, several between two closed boxes as one."""
     graph = model.graph
-    home = {leaf.id: leaf.into or leaf for leaf in leaves}
-    maker = {name: home[leaf.id] for leaf in leaves for name in leaf.outputs}
-    for leaf in leaves:
-        for node in leaf.nodes:
-            for name in node.outputs:
-                maker.setdefault(name, home[leaf.id])
-    by_node = {node.id: home[leaf.id] for leaf in leaves for node in leaf.nodes}
-    shown: dict[str, str] = {}
-
-    def stands(leaf: _Leaf) -> str:
-        if leaf.id not in shown:
-            last = tree.chain(leaf)[-1]
-            shown[leaf.id] = tree.id(last) if isinstance(last, tuple) else last
-        return shown[leaf.id]
-
     found: dict[tuple[str, str, bool], dict[str, int]] = {}
-    for leaf in leaves:
-        target = home[leaf.id]
-        used = [(name, maker.get(name), False) for name in leaf.inputs]
-        used += [(before, by_node.get(before), True) for before in leaf.controls]
-        for name, source, control in used:
-            if source is None or (source is target and leaf.into is not None):
-                continue
-            ends = stands(source), stands(target)
-            if ends[0] == ends[1] and source is not target:
-                continue
-            uses = found.setdefault((*ends, control), {})
-            uses[name] = uses.get(name, 0) + 1
+    for edge in edges:
+        source, source_like, one = tree.stands(edge.source)
+        target, _, two = tree.stands(edge.target)
+        if (one is not None or two is not None) and _same_run(tree, edge):
+            continue
+        ends = source.id, target.id
+        if source is target and (isinstance(source, Place) or edge.source is not edge.target):
+            continue
+        value = edge.value
+        if one is not None and not edge.control and value in edge.source.outputs:
+            value = source_like.outputs[edge.source.outputs.index(value)]
+        uses = found.setdefault((*ends, edge.control), {})
+        uses[value] = 1 if one is not None or two is not None else uses.get(value, 0) + 1
 
     result: list[Link] = []
     for (source_id, target_id, control), uses in found.items():
@@ -599,22 +410,110 @@ def _links(model: Model, leaves: Sequence[_Leaf], tree: _Tree, options: Options)
             label = "" if control else f"{len(uses)} tensors" if "shapes" in options.show else ""
             names = tuple(graph.value(name).source_name for name in uses)
             key = f"{'control' if control else 'bundle'} {source_id} {target_id}"
-            result.append(Link(source_id, target_id, names, label, control, key))
+            size = max((count(graph.value(name).shape) or 0 for name in uses), default=0)
+            result.append(Link(source_id, target_id, names, label, control, key, size))
             continue
         for name, times in uses.items():
-            label = shape_text(graph.value(name).shape) if "shapes" in options.show else ""
+            value = graph.value(name)
+            label = shape_text(value.shape) if "shapes" in options.show else ""
             label = f"{label} ×{times}".strip() if times > 1 else label
-            result.append(Link(source_id, target_id, (graph.value(name).source_name,), label, False, name))
+            size = count(value.shape) or 0
+            result.append(Link(source_id, target_id, (value.source_name,), label, False, name, size))
     return tuple(result)
 
 
-def _with_wires(root: Group, links: Iterable[Link], tree: _Tree) -> Group:
-    """Cut every link into one wire a group it passes, with ports where it crosses a border."""
-    chains: dict[str, tuple[str, ...]] = {}
+def _same_run(tree: Tree, edge: Edge) -> bool:
+    """Say whether both ends of an edge are in members of one folded run, of which only the first is shown."""
+
+    def runs(leaf: Leaf) -> list[Fold]:
+        found = []
+        here: Item | None = leaf
+        while here is not None:
+            if here.fold is not None and here.fold not in tree.unfolded:
+                found.append(here.fold)
+            here = here.parent
+        return found
+
+    others = runs(edge.target)
+    return any(fold in others for fold in runs(edge.source))
+
+
+def _chains(root: Group) -> tuple[dict[str, Group], dict[str, tuple[str, ...]]]:
+    """Return the groups by the id of their box, and for each box the ids of the boxes around it and its own."""
     groups = {"": root} | {box.id: box.group for box in boxes(root) if box.group is not None}
+    chains: dict[str, tuple[str, ...]] = {}
     for name, inside in groups.items():
         for box in inside.boxes:
             chains[box.id] = (*chains.get(name, ()), box.id)
+    return groups, chains
+
+
+def _parting(start: Sequence[str], end: Sequence[str]) -> int:
+    """Return how many boxes are around both ends of a link."""
+    common = 0
+    while common < min(len(start), len(end)) - 1 and start[common] == end[common]:
+        common += 1
+    return common
+
+
+def _with_stubs(root: Group, links: tuple[Link, ...], options: Options) -> tuple[Group, tuple[Link, ...]]:
+    """Replace the wires of a box that is used far and wide by a stub with its name at each use."""
+    groups, chains = _chains(root)
+    meeting = [_parting(chains[link.source], chains[link.target]) for link in links]
+    by_group: dict[str, list[tuple[str, str]]] = {}
+    for link, common in zip(links, meeting, strict=True):
+        start, end = chains[link.source], chains[link.target]
+        by_group.setdefault(start[common - 1] if common else "", []).append((start[common], end[common]))
+    hubs: set[str] = set()
+    for name, pairs in by_group.items():
+        members = [box.id for box in groups[name].boxes]
+        index = {box: k for k, box in enumerate(members)}
+        if options.hubs:
+            local = sorted({(index[a], index[b]) for a, b in pairs if a != b})
+            hubs.update(members[k] for k in regions.hubs(len(members), local))
+
+    def wanted(link: Link, common: int) -> bool:
+        names = {link.source, chains[link.source][common]}
+        if any(fnmatchcase(name, pattern) for name in names for pattern in options.stubs):
+            return True
+        kept = any(fnmatchcase(name, pattern) for name in names for pattern in options.wires)
+        return not kept and chains[link.source][common] in hubs
+
+    known = {box.id: box for box in boxes(root)}
+    before: dict[str, list[Box]] = {}  # stubs by the box that uses them
+    uses: dict[str, int] = {}
+    result = []
+    for link, common in zip(links, meeting, strict=True):
+        if link.source == link.target or not wanted(link, common):
+            result.append(link)
+            continue
+        source = known[link.source]
+        uses[source.id] = uses.get(source.id, 0) + 1
+        base = name = f"{link.source} → {link.target}"
+        while name in known:
+            name = f"{base}#{uses[source.id]}"
+        stub = Box(name, "stub", source.title, "", source.kind, details={"type": "stub", "stub_of": source.id})
+        known[name] = stub
+        before.setdefault(link.target, []).append(stub)
+        result.append(replace(link, source=name, key=f"stub {name}"))
+    if not uses:
+        return root, links
+    done: dict[str, Group] = {}
+    for name in sorted(groups, key=lambda name: -len(chains.get(name, ()))):
+        inside: list[Box] = []
+        for box in groups[name].boxes:
+            inside += before.get(box.id, [])
+            times = uses.get(box.id)
+            said = (f"used in {times} places",) if times is not None and box.group is None else ()
+            changed = replace(box, caption=box.caption + said) if said else box
+            inside.append(replace(changed, group=done[box.id]) if box.group is not None else changed)
+        done[name] = Group(tuple(inside))
+    return done[""], tuple(result)
+
+
+def _with_wires(root: Group, links: Iterable[Link]) -> Group:
+    """Cut every link into one wire a group it passes, with ports where it crosses a border."""
+    groups, chains = _chains(root)
     wires: dict[str, dict[tuple[str, str, str, str], Wire]] = {name: {} for name in groups}
     ins: dict[str, dict[str, None]] = {name: {} for name in groups}
     outs: dict[str, dict[str, None]] = {name: {} for name in groups}
@@ -630,20 +529,18 @@ def _with_wires(root: Group, links: Iterable[Link], tree: _Tree) -> Group:
 
     for link in links:
         start, end = chains[link.source], chains[link.target]
-        common = 0
-        while common < min(len(start), len(end)) - 1 and start[common] == end[common]:
-            common += 1
-        label, control, values = link.label, link.control, link.values
+        common = _parting(start, end)
+        label, control, values, size = link.label, link.control, link.values, link.size
         for level in range(len(start) - 1, common, -1):
             group = start[level - 1]
             outs[group][link.key] = None
             port = link.key if level < len(start) - 1 else ""
-            add(group, Wire(start[level], "", port, link.key, "", control, values))
+            add(group, Wire(start[level], "", port, link.key, "", control, values, size))
         for level in range(len(end) - 1, common, -1):
             group = end[level - 1]
             ins[group][link.key] = None
             port = link.key if level < len(end) - 1 else ""
-            add(group, Wire("", end[level], link.key, port, "", control, values))
+            add(group, Wire("", end[level], link.key, port, "", control, values, size))
         group = start[common - 1] if common else ""
         add(
             group,
@@ -655,6 +552,7 @@ def _with_wires(root: Group, links: Iterable[Link], tree: _Tree) -> Group:
                 label,
                 control,
                 values,
+                size,
             ),
         )
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing import theme as themes
+from graphviz_nets.drawing.captions import TIMES
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
 from graphviz_nets.drawing.engine import Point
 from graphviz_nets.drawing.layout import Placement, Size, layout
@@ -230,6 +231,8 @@ class _Pen:
         fill = self._value_fill(box)
         ink = None if fill is None else themes.ink(fill)
         lines: list[Text] = [self.text(SIDE + 3, 0, box.title or box.type, bold=True, fill=ink)]
+        badge = [self.text(lines[0].x + lines[0].width + 10, 0, f"{TIMES}{box.times}", bold=True, fill=ink)]
+        badge = badge if box.times > 1 else []
         if box.type and box.type != box.title:
             lines.append(self.text(SIDE + 3, 0, box.type, size=look.small, style="muted", fill=ink))
         words = self.plain.wrap(tuple(map(visible, box.caption)), look.small, WIDEST - 40)
@@ -238,18 +241,22 @@ class _Pen:
             lines.append(self.text(SIDE + 3, 0, f"{box.value:.6g}", size=look.small, style="text", fill=ink))
         rows = [self._row(row.title, row.type, row.caption, ink) for row in box.rows]
         self.rows |= {row.id: dict(row.details) | {"row_of": box.id} for row in box.rows}
-        edges = [*(line.x + line.width + SIDE for line in lines), *(wide for wide, _ in rows)]
+        edges = [*(line.x + line.width + SIDE for line in (*lines, *badge)), *(wide for wide, _ in rows)]
         width = round(max(NARROWEST, *edges) + 0.5)
         body = 10 + LINE * len(lines)
         height = body + ROW * len(rows) + (2 if rows else 0)
-        # A second sheet behind says that there is more inside.
-        sheet = 4.0 if box.members else 0.0
+        # A second sheet behind says that there is more inside, a third that there are several.
+        sheet = 0.0 if not box.members else 4.0 if box.times == 1 else 8.0
         style = "stub" if box.shown_as == "stub" else f"box-{box.kind or 'other'}"
-        shapes: list[Shape] = [Rect(sheet, sheet, width - sheet, height - sheet, style, 5.0, fill)] if sheet else []
+        width, height = width + sheet, height + sheet
+        shapes: list[Shape] = [
+            Rect(step, step, width - sheet, height - sheet, style, 5.0, fill) for step in (8.0, 4.0) if step <= sheet
+        ]
         shapes.append(Rect(0, 0, width - sheet, height - sheet, style, 5.0, fill))
         if box.shown_as != "stub":
-            shapes.append(Rect(0, 5, 4, body - (5 if rows else 10) - sheet, f"accent-{box.kind or 'other'}"))
+            shapes.append(Rect(0, 5, 4, body - (5 if rows else 10), f"accent-{box.kind or 'other'}"))
         shapes += [replace(line, y=5 + LINE * (k + 1) - 3.5) for k, line in enumerate(lines)]
+        shapes += [replace(line, y=5 + LINE - 3.5) for line in badge]
         drawn: list[tuple[str, float, tuple[Shape, ...]]] = []
         for k, (row, (_, parts)) in enumerate(zip(box.rows, rows, strict=True)):
             mark = Rect(0, 0, 4, ROW - (3 if k == len(rows) - 1 else 0), f"accent-{row.kind}")
@@ -258,7 +265,7 @@ class _Pen:
                 (
                     row.id,
                     body + ROW * k,
-                    (Rect(0, 0, width, ROW, "hit"), Rect(3, 0, width - 3, 0.75, "rule"), mark, *texts),
+                    (Rect(0, 0, width - sheet, ROW, "hit"), Rect(3, 0, width - sheet - 3, 0.75, "rule"), mark, *texts),
                 )
             )
         sketch = Sketch((width, height), tuple(shapes), tuple(drawn))

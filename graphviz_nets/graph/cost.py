@@ -113,6 +113,96 @@ def batch_size(model: Model) -> int:
     return 1
 
 
+class Costs:
+    """What every part of one model costs; rows are made when asked for."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.batch = batch_size(model)
+        self.roles = tensor_roles(model)
+        self.per_node = {node.id: node_cost(model, node) for node in model.graph.nodes}
+        self.results = frozenset(model.graph.outputs)
+
+    def sample(self, number: int | None) -> int | None:
+        """Return a count with the file's batch divided out."""
+        if number is None:
+            return None
+        return number // self.batch if number % self.batch == 0 else round(number / self.batch)
+
+    def row(
+        self, scope: Path, name: str, type_: str, nodes: Sequence[Node], about: Scope | None = None, id_: str = ""
+    ) -> Row:
+        """Return what some nodes cost together.
+
+        Parameters
+        ----------
+        scope, name, type_
+            As the row shows them.
+        nodes : sequence of Node
+            A weight that several of them use counts once.
+        about : Scope, optional
+            A layer states its inputs, outputs and weights itself.
+        id_ : str, optional
+            The row's id; the scope's or the first node's by default.
+        """
+        values, roles, per_node = self.model.graph.value, self.roles, self.per_node
+        layer = about is not None and about.kind == "layer"
+        ins, outs = (list(about.inputs), list(about.outputs)) if layer and about else self._border(nodes)
+        weights = list(about.weights) if layer and about else []
+        weights += [name for node in nodes for name in node.inputs if name in roles]
+        weights = [name for name in dict.fromkeys(weights) if roles.get(name) in ("parameter", "buffer")]
+        tensors = [self.model.graph.initializers[name] for name in weights]
+        into = {values(n).source_name for n in ins}
+        fresh = [name for name in outs if values(name).source_name not in into]
+        source = f"{about.file}:{about.line}" if about is not None and about.line else about.file if about else ""
+        return Row(
+            name,
+            "/".join(scope),
+            type_,
+            tuple((values(n).source_name, values(n).shape) for n in ins),
+            tuple((values(n).source_name, values(n).shape) for n in outs),
+            total(t.count for t in tensors if roles[t.name] == "parameter"),
+            total(t.count for t in tensors if roles[t.name] == "buffer"),
+            self.sample(total(per_node[node.id][0] for node in nodes)),
+            self.sample(total(per_node[node.id][1] for node in nodes)),
+            total(t.nbytes for t in tensors),
+            total(value_bytes(values(n)) for n in fresh),
+            attributes(about) if about is not None else dict(nodes[0].attributes) if len(nodes) == 1 else {},
+            source,
+            id_ or (about.id if about is not None else nodes[0].id),
+        )
+
+    def _border(self, nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
+        """Return the values that enter and leave a set of nodes."""
+        graph = self.model.graph
+        made = {name for node in nodes for name in node.outputs if name}
+        ids = {node.id for node in nodes}
+        ins = [n for node in nodes for n in node.inputs if n and n not in made and n not in graph.initializers]
+        outs = [
+            name
+            for node in nodes
+            for name in node.outputs
+            if name and (name in self.results or any(user.id not in ids for user, _ in graph.consumers.get(name, ())))
+        ]
+        return list(dict.fromkeys(ins)), list(dict.fromkeys(outs))
+
+    def summary(self, rows: Iterable[Row] = ()) -> Summary:
+        """Return the model's totals over some rows."""
+        graph, roles, layers = self.model.graph, self.roles, self.model.layers
+        used = [tensor for name, tensor in graph.initializers.items() if roles.get(name) in ("parameter", "buffer")]
+        return Summary(
+            tuple(rows),
+            len(layers) if layers else None,
+            len(graph.nodes),
+            total(t.count for t in used if roles[t.name] == "parameter"),
+            total(t.count for t in used if roles[t.name] == "buffer"),
+            self.sample(total(macs for macs, _ in self.per_node.values())),
+            self.sample(total(flops for _, flops in self.per_node.values())),
+            total(t.nbytes for t in used),
+            total(value_bytes(graph.value(name)) for name in _activations(self.model)),
+        )
+
+
 def summary(model: Model, by: str = "layer") -> Summary:
     """Return the cost table of a model.
 
@@ -128,74 +218,24 @@ def summary(model: Model, by: str = "layer") -> Summary:
     Summary
         `macs` and `flops` per sample (the file's own batch divided out), bytes at the file's own batch.
     """
-    graph = model.graph
-    batch = batch_size(model)
-    per_node = {node.id: node_cost(model, node) for node in graph.nodes}
-    roles = tensor_roles(model)
-
-    def sample(number: int | None) -> int | None:
-        return None if number is None else number // batch if number % batch == 0 else round(number / batch)
-
-    def row(scope: Path, name: str, type_: str, nodes: Sequence[Node], about: Scope | None) -> Row:
-        ins, outs = _border(model, nodes, about)
-        weights = list(about.weights) if about is not None and about.kind == "layer" else []
-        weights += [name for node in nodes for name in node.inputs if name in roles and name not in weights]
-        weights = [name for name in dict.fromkeys(weights) if roles.get(name) in ("parameter", "buffer")]
-        tensors = [graph.initializers[name] for name in weights]
-        fresh = [
-            name for name in outs if graph.value(name).source_name not in {graph.value(n).source_name for n in ins}
-        ]
-        source = f"{about.file}:{about.line}" if about is not None and about.line else about.file if about else ""
-        return Row(
-            name,
-            "/".join(scope),
-            type_,
-            tuple((graph.value(n).source_name, graph.value(n).shape) for n in ins),
-            tuple((graph.value(n).source_name, graph.value(n).shape) for n in outs),
-            total(t.count for t in tensors if roles[t.name] == "parameter"),
-            total(t.count for t in tensors if roles[t.name] == "buffer"),
-            sample(total(per_node[node.id][0] for node in nodes)),
-            sample(total(per_node[node.id][1] for node in nodes)),
-            total(t.nbytes for t in tensors),
-            total(value_bytes(graph.value(n)) for n in fresh),
-            attributes(about) if about is not None else dict(nodes[0].attributes),
-            source,
-            about.id if about is not None else nodes[0].id,
-        )
-
-    inside: dict[Path, list[Node]] = {}
-    for node in graph.nodes:
-        inside.setdefault(node.scope, []).append(node)
-    layers = model.layers
+    costs, nodes, layers = Costs(model), model.graph.nodes, model.layers
     if by == "scope":
         below: dict[Path, list[Node]] = {}
-        for node in graph.nodes:
+        for node in nodes:
             for size in range(1, len(node.scope) + 1):
                 below.setdefault(node.scope[:size], []).append(node)
-        rows = [
-            row(path[:-1], scope.name, scope.type or scope.kind, below.get(path, []), scope)
-            for path, scope in model.scopes.items()
-        ]
-    elif by == "layer" and layers:
-        rows = [row(s.path[:-1], s.name, s.type, inside.get(s.path, []), s) for s in layers]
-        held = {scope.path for scope in layers}
-        rows += [row(n.scope, n.name or n.id, n.label, [n], None) for n in graph.nodes if n.scope not in held]
-    else:
-        rows = [row(node.scope, node.name or node.id, node.label, [node], None) for node in graph.nodes]
-
-    used = [tensor for name, tensor in graph.initializers.items() if roles.get(name) in ("parameter", "buffer")]
-    results = list(_activations(model))
-    return Summary(
-        tuple(rows),
-        len(layers) if layers else None,
-        len(graph.nodes),
-        total(t.count for t in used if roles[t.name] == "parameter"),
-        total(t.count for t in used if roles[t.name] == "buffer"),
-        sample(total(macs for macs, _ in per_node.values())),
-        sample(total(flops for _, flops in per_node.values())),
-        total(t.nbytes for t in used),
-        total(value_bytes(graph.value(name)) for name in results),
-    )
+        scopes = {**model.scopes, **{path: Scope(path) for path in below if path not in model.scopes}}
+        return costs.summary(
+            costs.row(path[:-1], scope.name, scope.type or scope.kind, below.get(path, []), scope)
+            for path, scope in scopes.items()
+        )
+    inside: dict[Path, list[Node]] = {}
+    held = {scope.path for scope in layers} if by == "layer" else set()
+    for node in nodes:
+        inside.setdefault(node.scope, []).append(node)
+    rows = [costs.row(s.path[:-1], s.name, s.type, inside.get(s.path, []), s) for s in layers if s.path in held]
+    rows += [costs.row(n.scope, n.name or n.id, n.label, [n]) for n in nodes if n.scope not in held]
+    return costs.summary(rows)
 
 
 def attributes(scope: Scope) -> dict[str, Any]:
@@ -258,23 +298,6 @@ def value_bytes(value: Value) -> int | None:
     """Return the size of a value in bytes, None where unknown."""
     elements = count(value.shape)
     return None if elements is None or value.dtype is None else (elements * ITEM_BITS[value.dtype] + 7) // 8
-
-
-def _border(model: Model, nodes: Sequence[Node], about: Scope | None) -> tuple[list[str], list[str]]:
-    """Return the values that enter and leave a set of nodes; a layer states them itself."""
-    if about is not None and about.kind == "layer":
-        return list(about.inputs), list(about.outputs)
-    graph = model.graph
-    made = {name for node in nodes for name in node.outputs if name}
-    ids = {node.id for node in nodes}
-    ins = [n for node in nodes for n in node.inputs if n and n not in made and n not in graph.initializers]
-    outs = [
-        name
-        for node in nodes
-        for name in node.outputs
-        if name and (name in graph.outputs or any(user.id not in ids for user, _ in graph.consumers.get(name, ())))
-    ]
-    return list(dict.fromkeys(ins)), list(dict.fromkeys(outs))
 
 
 def _activations(model: Model) -> list[str]:

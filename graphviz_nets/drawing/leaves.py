@@ -1,0 +1,257 @@
+"""Leaves: what can become a box of its own (layers, nodes, inputs), and which of them fold into others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from graphviz_nets.config import Options
+from graphviz_nets.graph.ir import Model, Node
+from graphviz_nets.graph.scopes import Path, Scope
+
+if TYPE_CHECKING:
+    from graphviz_nets.drawing.tree import Fold, Place
+
+
+@dataclass(eq=False)
+class Leaf:
+    """A layer, a node outside of layers, a graph input, or a weight where weights are drawn.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of str
+        Value names.
+    into : Leaf or None
+        Whose box it is part of.
+    rows : list of Leaf
+        Folded into this box and shown there as rows.
+    hidden : list of Leaf
+        Folded into this box and not shown: constants and the arithmetic of shapes.
+    """
+
+    id: str
+    path: Path
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...] = ()
+    scope: Scope | None = None
+    controls: tuple[str, ...] = ()
+    shown_as: str = "node"
+    into: Leaf | None = None
+    rows: list[Leaf] = field(default_factory=list)
+    hidden: list[Leaf] = field(default_factory=list)
+    number: int = 0  # its place in the order of the file
+    rank: int = 0  # its place in an order that only the structure decides
+    look: int = -1  # leaves and groups of one number are equal but for names and weights
+    parent: Place | None = None
+    fold: Fold | None = None
+    ins: dict[str, int] = field(default_factory=dict)
+    outs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Leaf:
+        """The leaf whose box shows this one."""
+        return self if self.into is None else self.into
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A value, or an order, that goes from one box to another."""
+
+    source: Leaf
+    target: Leaf
+    value: str
+    port: int  # position among the target's inputs
+    control: bool = False
+
+
+def leaves(model: Model, options: Options) -> list[Leaf]:
+    """Return every leaf of a model in the order of the file, folded as the options say."""
+    found = _all(model, options.group == "none")
+    if "weights" in options.keep:
+        found = _with_weights(model, found)
+    if options.fold:
+        _fold(model, found, options)
+    for number, leaf in enumerate(found):
+        leaf.number = number
+    return found
+
+
+def edges(model: Model, found: Sequence[Leaf]) -> Iterator[Edge]:
+    """Yield the connections between boxes; what only serves shapes and constants that are folded has none."""
+    maker = {name: leaf for leaf in found for name in leaf.outputs}
+    for leaf in found:
+        for node in leaf.nodes:
+            for name in node.outputs:
+                maker.setdefault(name, leaf)
+    by_node = {node.id: leaf for leaf in found for node in leaf.nodes}
+    unseen = {id(leaf) for home in found for leaf in home.hidden}
+    for leaf in found:
+        if id(leaf) in unseen:
+            continue
+        target = leaf.home
+        for port, name in enumerate(leaf.inputs):
+            source = maker.get(name)
+            if source is None or id(source) in unseen or (source.home is target and leaf.into is not None):
+                continue
+            yield Edge(source.home, target, name, port)
+        for before in leaf.controls:
+            source = by_node.get(before)
+            if source is not None and id(source) not in unseen and source.home is not target:
+                yield Edge(source.home, target, before, -1, True)
+
+
+def _all(model: Model, flat: bool) -> list[Leaf]:
+    graph = model.graph
+    layers = {scope.path: scope for scope in model.layers}
+    inside: dict[Path, list[Node]] = {}
+    loose: list[Leaf] = []
+    places = {scope.path for scope in model.scopes.values()} | {node.scope for node in graph.nodes}
+    taken = {"/".join(path[:size]) for path in places for size in range(1, len(path) + 1)}
+
+    def unique(name: str, path: Path) -> str:
+        if name in taken and path not in layers:
+            name = f"{name}/({name.rpartition('/')[2]})"
+        base, number = name, 2
+        while name in taken:
+            name, number = f"{base}#{number}", number + 1
+        taken.add(name)
+        return name
+
+    for node in graph.nodes:
+        if node.scope in layers:
+            inside.setdefault(node.scope, []).append(node)
+    found: list[Leaf] = []
+    owned = {name for scope in layers.values() for name in scope.outputs}
+    for name in graph.inputs:
+        if name not in owned:
+            found.append(Leaf(unique(name, ()), (), graph.value(name).source_name, "Input", (), (name,)))
+    for name in graph.undefined:
+        title = graph.value(name).source_name
+        found.append(Leaf(unique(name, ()), (), title, "undefined", (), (name,), shown_as="stub"))
+    for scope in layers.values():
+        nodes = tuple(inside.get(scope.path, ()))
+        made = {name for node in nodes for name in node.outputs}
+        bottoms = tuple(name for name in scope.inputs if name not in made)
+        controls = tuple(dict.fromkeys(before for node in nodes for before in node.control_inputs))
+        path = () if flat else scope.path[:-1]
+        found.append(
+            Leaf(scope.id, path, scope.name, scope.type, bottoms, tuple(scope.outputs), nodes, scope, controls)
+        )
+    for node in graph.nodes:
+        if node.scope not in layers:
+            data = tuple(name for name in node.inputs if name and name not in graph.initializers)
+            path = () if flat else node.scope
+            loose.append(
+                Leaf(unique(node.id, node.scope), path, node.name or node.op_type, node.label, data,
+                     tuple(filter(None, node.outputs)), (node,), None, node.control_inputs)
+            )  # fmt: skip
+    return found + loose
+
+
+def _with_weights(model: Model, found: list[Leaf]) -> list[Leaf]:
+    """Give every tensor of the file a box before its first use."""
+    graph = model.graph
+    taken = {leaf.id for leaf in found}
+    made: dict[str, Leaf] = {}
+    result: list[Leaf] = []
+    for leaf in found:
+        own = leaf.scope.weights if leaf.scope is not None else ()
+        used = [*own, *(name for node in leaf.nodes for name in node.inputs)]
+        names = [name for name in dict.fromkeys(used) if name in graph.initializers and name not in leaf.inputs]
+        for name in names:
+            if name not in made:
+                base = f"{name}/(weight)" if name in taken else name
+                made[name] = Leaf(base, leaf.path, graph.value(name).source_name, "Weight", (), (name,))
+                result.append(made[name])
+        leaf.inputs += tuple(names)
+        result.append(leaf)
+    return result
+
+
+# Folding ----------------------------------------------------------------------------------------------------------
+
+FOLDING = frozenset(
+    "relu leakyrelu prelu relu6 elu selu sigmoid tanh bnll softplus swish hardswish hardsigmoid gelu clip mish dropout"
+    .split()
+)  # fmt: skip
+"""Activations that fold into their producer where they are its only consumer."""
+
+MEASURES = frozenset({"Shape", "Size"})
+ARITHMETIC = frozenset(
+    "Add Sub Mul Div Mod Min Max Neg Floor Ceil Sqrt Cast Gather GatherElements Unsqueeze Squeeze Concat Slice Split "
+    "Reshape Identity ReduceProd ReduceSum Equal Where And Or Not Less Greater Abs Round Pow".split()
+)
+"""Operations that compute shapes from shapes."""
+RANDOM = ("Random", "Bernoulli", "Multinomial")
+
+
+def _fold(model: Model, found: Sequence[Leaf], options: Options) -> None:
+    """Mark in-place layers and lone activations as rows of their producer's box, and hide what only makes shapes."""
+    users: dict[str, list[Leaf]] = {}
+    for leaf in found:
+        for name in dict.fromkeys(leaf.inputs):
+            users.setdefault(name, []).append(leaf)
+    _hide(model, found, users, options)
+    _rows(model, found, users, options)
+
+
+def _rows(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], options: Options) -> None:
+    graph = model.graph
+    types = frozenset(type_.lower() for type_ in options.fold_types)
+    maker = {name: leaf for leaf in found for name in leaf.outputs}
+    results = frozenset(graph.outputs)
+    for leaf in found:
+        if len(leaf.inputs) != 1 or len(leaf.outputs) != 1 or leaf.shown_as != "node" or leaf.into is not None:
+            continue
+        name = leaf.inputs[0]
+        source = maker.get(name)
+        if source is None or source is leaf or source.shown_as != "node" or len(users[name]) != 1:
+            continue
+        if len(source.outputs) != 1 or name in results or leaf.controls or source.type == "Weight":
+            continue
+        in_place = leaf.scope is not None and graph.value(name).source_name == graph.value(leaf.outputs[0]).source_name
+        in_place = in_place and "in-place" not in options.keep
+        type_ = leaf.type.rpartition("::")[2].lower()
+        lone = type_ in FOLDING and source.path == leaf.path and source.type != "Input"
+        lone = lone and "activations" not in options.keep
+        if in_place or lone or type_ in types:
+            target = source.into or source
+            if target is leaf or any(source is hidden for hidden in target.hidden):
+                continue
+            leaf.into = target
+            target.rows.append(leaf)
+
+
+def _hide(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], options: Options) -> None:
+    """Fold constants, and arithmetic on nothing but shapes and constants, into whoever uses it first."""
+    results = frozenset(model.graph.outputs)
+    what: dict[str, str] = {}  # value to "constants" or "shapes"
+    order: list[Leaf] = []
+    for leaf in found:
+        if len(leaf.nodes) != 1 or leaf.scope is not None or leaf.controls or any(leaf.nodes[0].graphs()):
+            continue
+        op_type = leaf.nodes[0].op_type if not leaf.nodes[0].domain else ""
+        inputs = {what.get(name, "") for name in leaf.inputs}
+        kind = ""
+        if inputs <= {"constants"} and op_type and not op_type.startswith(RANDOM):
+            kind = "constants"
+        elif op_type in MEASURES or (op_type in ARITHMETIC and inputs <= {"constants", "shapes"}):
+            kind = "shapes"
+        if kind:
+            what.update(dict.fromkeys(leaf.outputs, kind))
+            if kind not in options.keep:
+                order.append(leaf)
+    hidden = {id(leaf) for leaf in order}
+    for leaf in reversed(order):
+        used = [user for name in leaf.outputs for user in users.get(name, ())]
+        if results.intersection(leaf.outputs):
+            continue
+        homes = [user.into if id(user) in hidden else user for user in used]
+        home = next((user for user in homes if user is not None and user.into is None), None)
+        if home is not None and home is not leaf:
+            leaf.into = home
+            home.hidden.append(leaf)
