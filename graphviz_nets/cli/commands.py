@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from graphviz_nets import __version__
-from graphviz_nets.config import GROUPS, RANKDIRS, SHOWN, Options, load_rules
+from graphviz_nets.config import GROUPS, KEPT, RANKDIRS, SHOWN, Options, aspect_of, load_rules
 from graphviz_nets.errors import ConfigError, ConvertError, PictureWarning
 
 if TYPE_CHECKING:
@@ -127,7 +127,13 @@ def say(text: str) -> None:
 @click.option("--depth", metavar="N|all", help="Levels of groups that are open; until about 60 boxes show.")
 @click.option("--expand", multiple=True, metavar="GLOB", help="Open these groups (repeatable).")
 @click.option("--collapse", multiple=True, metavar="GLOB", help="Close these groups (repeatable).")
-@click.option("--no-fold", is_flag=True, help="Draw in-place layers and activations as boxes of their own.")
+@click.option("--no-fold", is_flag=True, help="Draw everything that folds into others as boxes of their own.")
+@click.option("--keep", multiple=True, type=click.Choice(KEPT), help="Draw these as boxes (repeatable).")
+@click.option("--no-repeats", is_flag=True, help="Draw every member of a run of equal groups.")
+@click.option("--no-hubs", is_flag=True, help="Draw wires even to what is used far and wide.")
+@click.option("--hub", "stubs", multiple=True, metavar="GLOB", help="Draw stubs in place of these boxes' wires.")
+@click.option("--wire", "wires", multiple=True, metavar="GLOB", help="Draw wires from these boxes, hubs or not.")
+@click.option("--aspect", metavar="W:H", help="Wrap long chains towards this ratio of width to height.")
 @click.option("--group", type=click.Choice(GROUPS), help="Where groups come from; auto.")
 @click.option("--show", metavar=",".join(SHOWN), help="What boxes and wires say; shapes,attrs.")
 @click.option("--theme", metavar="NAME|FILE.yaml", help="default, light, dark, grey, or your own.")
@@ -205,8 +211,11 @@ def drawing_options(base: Options, **given: Any) -> Options:
     """Return the options of a picture: what is given over `base`, the theme's direction under both."""
     from graphviz_nets.drawing.theme import colour_of, theme
 
-    if given.pop("no_fold"):
-        given["fold"] = False
+    for switch in ("fold", "repeats", "hubs"):
+        if given.pop(f"no_{switch}"):
+            given[switch] = False
+    if given["aspect"] is not None:
+        given["aspect"] = aspect_of(given["aspect"])
     if given["show"] is not None:
         given["show"] = tuple(part.strip() for part in given["show"].split(",") if part.strip())
     if given["background"] not in (None, "transparent"):

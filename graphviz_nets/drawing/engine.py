@@ -14,10 +14,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,8 +26,14 @@ Point: TypeAlias = tuple[float, float]
 SMALL = 400
 """Boxes plus edges up to which dot runs in process."""
 
-SECONDS = 10.0
+SECONDS = 5.0
 """Time after which a layout by dot is given up."""
+
+BUDGET = 20.0
+"""Time that may be lost in this way; after it dot is only given what is sure to be quick."""
+
+PARALLEL = 1500
+"""Boxes plus edges from which on small problems are shared out among child processes, too."""
 
 MEMORY = 2 << 30
 """Bytes of address space that the child may use."""
@@ -49,6 +55,8 @@ class Problem:
         Ports on the scope's own upper and lower border.
     edges : tuple of (tail, tail_port, head, head_port, label_width, label_height)
         A tail or head below 0 is border port ``-1 - k``; a port of -1 is the middle; a label of width 0 is none.
+    ordered : bool
+        The ports of the upper border are to stand in their order.
     """
 
     boxes: tuple[tuple[float, float, tuple[float, ...], tuple[float, ...]], ...]
@@ -57,6 +65,7 @@ class Problem:
     edges: tuple[tuple[int, int, int, int, float, float], ...]
     nodesep: float = 22.0
     ranksep: float = 26.0
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,11 @@ class Solution:
     engine: str = "dot"
 
 
-@lru_cache(maxsize=4096)
+_solved: dict[Problem, Solution] = {}
+KEPT = 4096
+"""Solutions that are remembered."""
+
+
 def solve(problem: Problem) -> Solution:
     """Lay out a scope; equal scopes are laid out once.
 
@@ -83,14 +96,48 @@ def solve(problem: Problem) -> Solution:
     >>> solution.boxes[0][1] < solution.boxes[1][1]
     True
     """
-    if not problem.boxes:
-        return simple(problem)
-    if len(problem.boxes) + len(problem.edges) <= SMALL:
-        found = _parse(problem, _dot(_text(problem)))
-    else:
-        answer = _ask(_text(problem))
-        found = None if answer is None else _parse(problem, answer)
-    return found or simple(problem)
+    return solve_all([problem])[0]
+
+
+def solve_all(problems: Sequence[Problem]) -> list[Solution]:
+    """Lay out several scopes, on all cores where that pays.
+
+    Every problem is answered, whatever it costs: what dot cannot do in `SECONDS`, or at all once `BUDGET` is used up,
+    is placed by :func:`simple`.
+    """
+    if len(_solved) > KEPT:
+        _solved.clear()
+    new = [problem for problem in dict.fromkeys(problems) if problem not in _solved]
+    far = [problem for problem in new if not _near(problem)]
+    if len(far) < len(new) and sum(map(_weight, new)) > PARALLEL:
+        far = new
+    near = [problem for problem in new if problem not in set(far)]
+    for problem in near:
+        found = _parse(problem, _dot(_text(problem))) if problem.boxes else None
+        _solved[problem] = found or simple(problem)
+    if far:
+        far.sort(key=_weight, reverse=True)
+        with ThreadPoolExecutor(_cores()) as pool:
+            _solved.update(zip(far, pool.map(_remote, far), strict=True))
+    return [_solved[problem] for problem in problems]
+
+
+def _near(problem: Problem) -> bool:
+    """Say whether dot is sure to be quick, so that it may run in this process."""
+    return _weight(problem) <= SMALL and len(problem.edges) <= 2 * len(problem.boxes) + 40
+
+
+def _weight(problem: Problem) -> int:
+    return len(problem.boxes) + len(problem.edges)
+
+
+def _cores() -> int:
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def _remote(problem: Problem) -> Solution:
+    answer = _ask(problem) if problem.boxes else None
+    return simple(problem) if answer is None else answer
 
 
 def _text(problem: Problem) -> str:
@@ -106,6 +153,8 @@ def _text(problem: Problem) -> str:
         if number:
             ports = " ".join(f"{side}{k} [width={PORT / 72:.4f} height=0.0139]" for k in range(number))
             lines.append(f"{{rank={rank}; {ports}}}")
+    if problem.ordered and problem.ins > 1:
+        lines.append(" -> ".join(f"i{k}" for k in range(problem.ins)) + " [style=invis comment=-1]")
     for k, (width, height, ins, outs) in enumerate(problem.boxes):
         if ins or outs:
             lines.append(
@@ -186,8 +235,10 @@ def _parse(problem: Problem, answer: str | None) -> Solution | None:
     labels: dict[int, Point] = {}
     for item in found.get("edges", ()):
         k = int(item["comment"])
+        if k < 0:
+            continue
         if "pos" in item:
-            curves[k] = _points(item["pos"], height)
+            curves[k] = points(item["pos"], height)
         if "lp" in item:
             x, y = map(float, item["lp"].split(","))
             labels[k] = (x, height - y)
@@ -208,7 +259,7 @@ def _parse(problem: Problem, answer: str | None) -> Solution | None:
     )
 
 
-def _points(text: str, height: float) -> tuple[Point, ...]:
+def points(text: str, height: float) -> tuple[Point, ...]:
     """Return the control points of a spline; several pieces are joined by straight lines."""
     result: list[Point] = []
     for piece in text.split(";"):
@@ -219,34 +270,58 @@ def _points(text: str, height: float) -> tuple[Point, ...]:
     return tuple(result)
 
 
-# The child process ------------------------------------------------------------------------------------------------
+# Child processes --------------------------------------------------------------------------------------------------
 
-_child: subprocess.Popen[str] | None = None
+_idle: list[subprocess.Popen[str]] = []
+_spent = 0.0
 
 
-def _ask(text: str) -> str | None:
-    """Have the child process lay out a graph; None where it takes too long, dies or cannot be started."""
-    global _child  # noqa: PLW0603
+def _ask(problem: Problem) -> Solution | None:
+    """Have a child process lay out a scope; None where it takes too long, dies or cannot be started."""
+    global _spent  # noqa: PLW0603
+    if _spent > BUDGET:
+        return None
     try:
-        if _child is None or _child.poll() is not None:
-            _child = _started()
-        timer = threading.Timer(SECONDS, _child.kill)
+        child = _idle.pop() if _idle else _started()
+        late = threading.Event()
+        timer = threading.Timer(SECONDS, lambda: (late.set(), child.kill()))
         timer.start()
         try:
-            assert _child.stdin is not None and _child.stdout is not None
-            _child.stdin.write(json.dumps(text) + "\n")
-            _child.stdin.flush()
-            line = _child.stdout.readline()
+            assert child.stdin is not None and child.stdout is not None
+            child.stdin.write(json.dumps(asdict(problem)) + "\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
         finally:
             timer.cancel()
     except (OSError, ValueError):
         return None
-    answer: str | None = json.loads(line) if line.endswith("\n") else None
-    return answer
+    if late.is_set():
+        _spent += SECONDS
+    if not line.endswith("\n"):
+        _stop(child)
+        return None
+    _idle.append(child)
+    found: Any = json.loads(line)
+    return None if found is None else _solution(found)
+
+
+def _solution(found: Mapping[str, Any]) -> Solution:
+    def pairs(items: Any) -> tuple[Any, ...]:
+        return tuple(None if item is None else tuple(item) for item in items)
+
+    return Solution(
+        found["width"],
+        found["height"],
+        pairs(found["boxes"]),
+        tuple(found["ins"]),
+        tuple(found["outs"]),
+        tuple(pairs(curve) for curve in found["edges"]),
+        pairs(found["labels"]),
+    )
 
 
 def _started() -> subprocess.Popen[str]:
-    """Start the child. It finds this package, and nothing in the folder where the program happens to run (``-P``)."""
+    """Start a child. It finds this package, and nothing in the folder where the program happens to run (``-P``)."""
     home = str(Path(__file__).resolve().parents[2])
     known = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.Popen(
@@ -270,13 +345,17 @@ def _stop(child: subprocess.Popen[str]) -> None:
 
 
 def serve() -> None:
-    """Answer layout requests, one JSON string a line, until the input ends."""
+    """Answer layout requests, one JSON object a line, until the input ends."""
     with suppress(ImportError, ValueError, OSError):  # not every system has such limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_dot(json.loads(line))) + "\n")
+        asked = json.loads(line)
+        boxes = tuple((w, h, tuple(ins), tuple(outs)) for w, h, ins, outs in asked.pop("boxes"))
+        problem = Problem(boxes, edges=tuple(map(tuple, asked.pop("edges"))), **asked)  # type: ignore[arg-type]
+        found = _parse(problem, _dot(_text(problem)))
+        sys.stdout.write(json.dumps(None if found is None else asdict(found)) + "\n")
         sys.stdout.flush()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from graphviz_nets.drawing import route
+from graphviz_nets.drawing import pieces, route
 from graphviz_nets.drawing.diagram import Group
-from graphviz_nets.drawing.engine import PORT, Point, Problem, Solution, solve, straight
+from graphviz_nets.drawing.engine import PORT, Point, Problem, Solution, straight
 
 Size: TypeAlias = tuple[float, float]
 
@@ -34,8 +34,8 @@ class Placement:
         Bezier control points (1 + 3n), in the order of ``Group.wires``.
     labels : tuple of points or None
         Centres of the wires' labels.
-    ins, outs : mapping of port to point
-        Where wires cross the group's own border.
+    ins, outs : tuple of points
+        Where wires cross the group's own border, in the order of ``Group.ins`` and ``Group.outs``.
     title : point
         Upper left corner of the title.
     """
@@ -44,9 +44,20 @@ class Placement:
     boxes: tuple[Point, ...]
     wires: tuple[tuple[Point, ...], ...]
     labels: tuple[Point | None, ...]
-    ins: Mapping[str, Point]
-    outs: Mapping[str, Point]
+    ins: tuple[Point, ...]
+    outs: tuple[Point, ...]
     title: Point
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group to lay out, see :func:`layout`."""
+
+    group: Group
+    sizes: Sequence[Size]
+    inside: Mapping[str, Placement] = field(default_factory=dict)
+    labels: Sequence[Size] = ()
+    title: float | None = None
 
 
 def layout(
@@ -56,6 +67,7 @@ def layout(
     inside: Mapping[str, Placement] | None = None,
     labels: Sequence[Size] = (),
     title: float | None = None,
+    aspect: float | None = None,
 ) -> Placement:
     """Place the boxes and wires of one group.
 
@@ -73,23 +85,52 @@ def layout(
         Of each wire's label; (0, 0) is none.
     title : float or None
         Width of the group's title; None for the outermost group, which has no frame.
+    aspect : float or None
+        Ratio of width to height towards which a long chain is wrapped into columns (rows in LR and RL).
 
     Returns
     -------
     Placement
         No two boxes overlap, and no wire passes through a box.
     """
-    inside = inside or {}
+    return layouts([Task(group, sizes, inside or {}, labels, title)], rankdir, aspect)[0]
+
+
+def layouts(tasks: Sequence[Task], rankdir: str = "TB", aspect: float | None = None) -> list[Placement]:
+    """Place several groups that do not hold each other; equal ones are placed once, different ones on all cores."""
     axis = _Axis(rankdir)
+    problems = [_problem(task, axis) for task in tasks]
+    wanted = aspect if aspect is None or not axis.sideways else 1 / aspect
+    done: dict[tuple[Problem, float | None], Placement] = {}
+    cleared: dict[Problem, Solution] = {}
+    for problem, task, solution in zip(problems, tasks, pieces.solve_all(problems), strict=True):
+        if problem not in cleared:
+            least = 4 if task.title is None else pieces.LONG
+            cleared[problem] = solution if wanted is None else pieces.wrapped(problem, solution, wanted, least)
+    result = []
+    for problem, task in zip(problems, tasks, strict=True):
+        key = problem, task.title
+        if key not in done:
+            done[key] = _frame(problem, cleared[problem], axis, task.title)
+        result.append(done[key])
+    return result
+
+
+def _problem(task: Task, axis: _Axis) -> Problem:
+    """Return a group as numbers, in the engine's direction."""
+    group = task.group
     index = {box.id: k for k, box in enumerate(group.boxes)}
     ports: list[tuple[dict[str, int], dict[str, int]]] = []
     flat: list[tuple[float, float, tuple[float, ...], tuple[float, ...]]] = []
-    for box, size in zip(group.boxes, sizes, strict=True):
-        placed = inside.get(box.id)
-        ins_at, outs_at = (placed.ins, placed.outs) if placed is not None else ({}, {})
+    for box, size in zip(group.boxes, task.sizes, strict=True):
+        placed = task.inside.get(box.id)
         wide, high = axis.size(size)
-        ports.append(({port: k for k, port in enumerate(ins_at)}, {port: k for k, port in enumerate(outs_at)}))
-        flat.append((wide, high, tuple(map(axis.cross, ins_at.values())), tuple(map(axis.cross, outs_at.values()))))
+        if placed is None or box.group is None:
+            ports.append(({}, {}))
+            flat.append((wide, high, (), ()))
+            continue
+        ports.append(tuple({port: k for k, port in enumerate(side)} for side in (box.group.ins, box.group.outs)))  # type: ignore[arg-type]
+        flat.append((wide, high, tuple(map(axis.cross, placed.ins)), tuple(map(axis.cross, placed.outs))))
     ins = {port: k for k, port in enumerate(group.ins)}
     outs = {port: k for k, port in enumerate(group.outs)}
     edges = []
@@ -98,10 +139,9 @@ def layout(
         head = index[wire.target] if wire.target else -1 - outs[wire.target_port]
         tail_port = ports[tail][1].get(wire.source_port, -1) if tail >= 0 else -1
         head_port = ports[head][0].get(wire.target_port.split("\0")[0], -1) if head >= 0 else -1
-        size = axis.size(labels[k]) if labels else (0.0, 0.0)
+        size = axis.size(task.labels[k]) if task.labels else (0.0, 0.0)
         edges.append((tail, tail_port, head, head_port, *size))
-    problem = Problem(tuple(flat), len(ins), len(outs), tuple(edges), ranksep=24.0 if labels else 30.0)
-    return _frame(problem, _clear(problem, solve(problem)), axis, tuple(ins), tuple(outs), title)
+    return Problem(tuple(flat), len(ins), len(outs), tuple(edges), ranksep=24.0 if task.labels else 30.0)
 
 
 class _Axis:
@@ -125,62 +165,10 @@ class _Axis:
         return (along, x) if self.sideways else (x, along)
 
 
-def _clear(problem: Problem, solution: Solution) -> Solution:
-    """Move wire ends onto their ports and lead wires around boxes that they pass through."""
-    rectangles = [(x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)]
-    xs = [x for box in rectangles for x in (box[0], box[2])] + [p[0] for curve in solution.edges for p in curve]
-    room = (min(xs, default=0.0) - PAD, -1.0, max(xs, default=0.0) + PAD, solution.height + 1.0)
-    # The way out stands below the way in: a chain of open groups is then straight instead of drifting aside.
-    aligned = solution.ins if problem.ins == problem.outs == 1 else solution.outs
-    lowest = max((box[3] for box in rectangles), default=0.0) + 2
-    rows = route.rows(rectangles)
-    curves = []
-    for edge, curve in zip(problem.edges, solution.edges, strict=True):
-        start, end = _ends(problem, solution, rectangles, edge)
-        fixed = (start, *curve[1:-1], end)
-        if edge[2] < 0 and aligned != solution.outs and edge[0] >= 0:
-            fixed = _bent(fixed, lowest, aligned[0])
-            end = fixed[-1]
-        if solution.engine == "dot" and route.through(fixed, route.near(fixed, rows)):
-            fixed = route.around(start, end, rectangles, room) or fixed
-        curves.append(fixed)
-    return Solution(**{**solution.__dict__, "edges": tuple(curves), "outs": aligned})
-
-
-def _bent(curve: tuple[Point, ...], lowest: float, x: float) -> tuple[Point, ...]:
-    """Let a wire to the lower border end at another x, by a bend below the lowest box."""
-    kept = route.upto(curve, lowest)
-    (x0, y0), bottom = kept[-1], curve[-1][1]
-    half = (y0 + bottom) / 2
-    return (*kept, (x0, half), (x, half), (x, bottom))
-
-
-def _ends(
-    problem: Problem,
-    solution: Solution,
-    rectangles: Sequence[route.Rectangle],
-    edge: tuple[int, int, int, int, float, float],
-) -> tuple[Point, Point]:
-    tail, tail_port, head, head_port = edge[:4]
-    if tail < 0:
-        start = (solution.ins[-1 - tail], 0.0)
-    else:
-        left, _, right, bottom = rectangles[tail]
-        start = (left + problem.boxes[tail][3][tail_port] if tail_port >= 0 else (left + right) / 2, bottom)
-    if head < 0:
-        end = (solution.outs[-1 - head], solution.height)
-    else:
-        left, top, right, _ = rectangles[head]
-        end = (left + problem.boxes[head][2][head_port] if head_port >= 0 else (left + right) / 2, top)
-    return start, end
-
-
 def _frame(
     problem: Problem,
     solution: Solution,
     axis: _Axis,
-    ins: tuple[str, ...],
-    outs: tuple[str, ...],
     title: float | None,
 ) -> Placement:
     """Turn the engine's answer into the wanted direction and put a frame with a title around it."""
@@ -235,8 +223,8 @@ def _frame(
         tuple(corners),
         tuple(map(tuple, curves)),
         tuple(labels),
-        dict(zip(ins, ends_in, strict=True)),
-        dict(zip(outs, ends_out, strict=True)),
+        tuple(ends_in),
+        tuple(ends_out),
         place,
     )
 

@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from graphviz_nets.drawing.engine import Point, straight
+from graphviz_nets.drawing.engine import Point, Problem, Solution, straight
 
 Rectangle: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -21,6 +21,9 @@ MARGIN = 6.0
 
 BAND = 256.0
 """Height of a band of boxes that are looked at together, in pixels."""
+
+ROOM = 12.0
+"""Room beside the outermost boxes in which wires may be led, in pixels."""
 
 BEND = 40.0
 """What one bend costs a re-routed wire, in pixels of length."""
@@ -83,6 +86,26 @@ def _head(part: Sequence[Point], t: float) -> list[Point]:
         row = [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b in itertools.pairwise(row)]
         result.append(row[0])
     return result
+
+
+def parted(part: Sequence[Point], y: float) -> tuple[list[Point], list[Point]]:
+    """Return the two parts of a cubic whose ends lie on different sides of a height.
+
+    Examples
+    --------
+    >>> parted([(0, 0), (0, 1), (0, 2), (0, 3)], 1.5)[1][-1]
+    (0, 3)
+    """
+    low, high = 0.0, 1.0
+    rising = part[0][1] > part[-1][1]
+    for _ in range(30):
+        t = (low + high) / 2
+        end = _head(part, t)[-1][1]
+        low, high = (t, high) if (end > y if rising else end < y) else (low, t)
+    one = _head(part, high)
+    two = _head(part[::-1], 1 - high)[::-1]
+    joint = (one[-1][0], y)
+    return [*one[:-1], joint], [joint, *two[1:]]
 
 
 def crosses(start: Point, end: Point, box: Rectangle, clear: float = CLEAR) -> bool:
@@ -157,7 +180,7 @@ def around(start: Point, end: Point, boxes: Sequence[Rectangle], room: Rectangle
             steps = [(here, way)]
             while steps[-1] in came:
                 steps.append(came[steps[-1]])
-            return _rounded([(xs[i], ys[j]) for (i, j), _ in reversed(steps)])
+            return rounded([(xs[i], ys[j]) for (i, j), _ in reversed(steps)])
         if cost > best[here, way]:
             continue
         for turn in ((0, 1), (1, 0), (-1, 0), (0, -1)):
@@ -196,7 +219,7 @@ def _lines(lows: Sequence[float], highs: Sequence[float], a: float, b: float, fi
     return result
 
 
-def _rounded(points: Sequence[Point], radius: float = 7.0) -> tuple[Point, ...]:
+def rounded(points: Sequence[Point], radius: float = 7.0) -> tuple[Point, ...]:
     """Return the Bezier control points of a right-angled way with rounded corners."""
     corners = [points[0]]
     for before, here, after in zip(points, points[1:], points[2:], strict=False):
@@ -220,3 +243,53 @@ def _rounded(points: Sequence[Point], radius: float = 7.0) -> tuple[Point, ...]:
         bend = [(p[0] + (x1 - p[0]) * 0.55, p[1] + (y1 - p[1]) * 0.55) for p in (start, stop)]
         result += [bend[0], bend[1], stop]
     return tuple(result)
+
+
+def clear(problem: Problem, solution: Solution) -> Solution:
+    """Move wire ends onto their ports and lead wires around boxes that they pass through."""
+    rectangles = [(x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)]
+    xs = [x for box in rectangles for x in (box[0], box[2])] + [p[0] for curve in solution.edges for p in curve]
+    room = (min(xs, default=0.0) - ROOM, -1.0, max(xs, default=0.0) + ROOM, solution.height + 1.0)
+    # The way out stands below the way in: a chain of open groups is then straight instead of drifting aside.
+    aligned = solution.ins if problem.ins == problem.outs == 1 else solution.outs
+    lowest = max((box[3] for box in rectangles), default=0.0) + 2
+    bands = rows(rectangles)
+    curves = []
+    for edge, curve in zip(problem.edges, solution.edges, strict=True):
+        start, end = _ends(problem, solution, rectangles, edge)
+        fixed = (start, *curve[1:-1], end)
+        if edge[2] < 0 and aligned != solution.outs and edge[0] >= 0:
+            fixed = _bent(fixed, lowest, aligned[0])
+            end = fixed[-1]
+        if solution.engine == "dot" and through(fixed, near(fixed, bands)):
+            fixed = around(start, end, rectangles, room) or fixed
+        curves.append(fixed)
+    return Solution(**{**solution.__dict__, "edges": tuple(curves), "outs": aligned})
+
+
+def _bent(curve: tuple[Point, ...], lowest: float, x: float) -> tuple[Point, ...]:
+    """Let a wire to the lower border end at another x, by a bend below the lowest box."""
+    kept = upto(curve, lowest)
+    (x0, y0), bottom = kept[-1], curve[-1][1]
+    half = (y0 + bottom) / 2
+    return (*kept, (x0, half), (x, half), (x, bottom))
+
+
+def _ends(
+    problem: Problem,
+    solution: Solution,
+    rectangles: Sequence[Rectangle],
+    edge: tuple[int, int, int, int, float, float],
+) -> tuple[Point, Point]:
+    tail, tail_port, head, head_port = edge[:4]
+    if tail < 0:
+        start = (solution.ins[-1 - tail], 0.0)
+    else:
+        left, _, right, bottom = rectangles[tail]
+        start = (left + problem.boxes[tail][3][tail_port] if tail_port >= 0 else (left + right) / 2, bottom)
+    if head < 0:
+        end = (solution.outs[-1 - head], solution.height)
+    else:
+        left, top, right, _ = rectangles[head]
+        end = (left + problem.boxes[head][2][head_port] if head_port >= 0 else (left + right) / 2, top)
+    return start, end

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from graphviz_nets.config import Options
 from graphviz_nets.drawing import theme as themes
 from graphviz_nets.drawing.captions import TIMES
-from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
+from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire, boxes
 from graphviz_nets.drawing.engine import Point
-from graphviz_nets.drawing.layout import Placement, Size, layout
+from graphviz_nets.drawing.layout import Placement, Size, Task, layouts
 from graphviz_nets.drawing.text import Font, font, visible
 
 SCHEMA = 1
@@ -148,7 +148,7 @@ def scene(diagram: Diagram, options: Options | None = None) -> Scene:
     diagram : Diagram
         What to show.
     options : Options, optional
-        `theme`, `font` and `background` matter here.
+        `theme`, `font`, `background` and `aspect` matter here.
 
     Examples
     --------
@@ -162,7 +162,8 @@ def scene(diagram: Diagram, options: Options | None = None) -> Scene:
     options = options or Options()
     look = themes.theme(options.theme, options.themes)
     pen = _Pen(look, font(options.font), font(options.font, bold=True), diagram)
-    placed = _place(diagram, pen)
+    aspect = None if options.aspect is None else options.aspect[0] / options.aspect[1]
+    placed = _place(diagram, pen, aspect)
     items = _items(diagram, pen, placed)
     width, height = placed[""].size
     header, top, least = _header(diagram, pen)
@@ -211,6 +212,12 @@ class _Pen:
         self.lacks = False
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.sketches: dict[str, Sketch] = {}
+        self.widths: dict[tuple[int, str, int, int], float] = {}
+        for box in boxes(diagram.root):  # equal boxes get equal sizes, so that equal groups are laid out alike
+            if box.group is None and box.look >= 0:
+                width = self.box(box).size[0]
+                self.widths[self.alike(box)] = max(width, self.widths.get(self.alike(box), 0.0))
+        self.sketches.clear()
 
     def text(
         self, x: float, y: float, text: str, *, size: float | None = None, width: float = WIDEST, **more: Any
@@ -222,6 +229,11 @@ class _Pen:
         self.lacks = self.lacks or face.lacks(clean)
         short = face.cut(clean, size, width)
         return Text(x, y, short, size, face.width(short, size), whole=clean if short != clean else "", **more)
+
+    @staticmethod
+    def alike(box: Box) -> tuple[int, str, int, int]:
+        """Return what boxes of equal size share."""
+        return box.look, box.shown_as, box.times, len(box.rows)
 
     def box(self, box: Box) -> Sketch:
         """Draw a box that is not open."""
@@ -242,13 +254,16 @@ class _Pen:
         rows = [self._row(row.title, row.type, row.caption, ink) for row in box.rows]
         self.rows |= {row.id: dict(row.details) | {"row_of": box.id} for row in box.rows}
         edges = [*(line.x + line.width + SIDE for line in (*lines, *badge)), *(wide for wide, _ in rows)]
-        width = round(max(NARROWEST, *edges) + 0.5)
+        # A second sheet behind says that there is more inside, a third that there are several.
+        sheet = 0.0 if not box.members else 4.0 if box.times == 1 else 8.0
+        width = round(max(NARROWEST, *edges) + 0.5) + sheet
+        width = max(width, self.widths.get(self.alike(box), 0.0)) if box.look >= 0 else width
         body = 10 + LINE * len(lines)
         height = body + ROW * len(rows) + (2 if rows else 0)
         # A second sheet behind says that there is more inside, a third that there are several.
         sheet = 0.0 if not box.members else 4.0 if box.times == 1 else 8.0
         style = "stub" if box.shown_as == "stub" else f"box-{box.kind or 'other'}"
-        width, height = width + sheet, height + sheet
+        height += sheet
         shapes: list[Shape] = [
             Rect(step, step, width - sheet, height - sheet, style, 5.0, fill) for step in (8.0, 4.0) if step <= sheet
         ]
@@ -295,19 +310,37 @@ class _Pen:
         return (self.text(0, 0, wire.label, size=self.look.small - 1).width + 8, LINE - 1)
 
 
-def _place(diagram: Diagram, pen: _Pen) -> dict[str, Placement]:
+def _place(diagram: Diagram, pen: _Pen, aspect: float | None) -> dict[str, Placement]:
     """Lay out every group, inner ones first."""
     order: list[tuple[str, Group, str | None]] = [("", diagram.root, None)]
     for _, group, _ in order:
-        order += [(box.id, box.group, box.title) for box in group.boxes if box.group is not None]
+        order += [(box.id, box.group, _frame_title(box)) for box in group.boxes if box.group is not None]
+    height: dict[str, int] = {}
+    levels: dict[int, list[tuple[str, Group, str | None]]] = {}
+    for entry in reversed(order):
+        name, group, _ = entry
+        height[name] = max((height[box.id] + 1 for box in group.boxes if box.group is not None), default=0)
+        levels.setdefault(height[name], []).append(entry)
     placed: dict[str, Placement] = {}
-    for name, group, title in reversed(order):
-        sizes = [placed[box.id].size if box.group is not None else pen.box(box).size for box in group.boxes]
-        inside = {box.id: placed[box.id] for box in group.boxes if box.group is not None}
-        labels = [pen.label(wire) for wire in group.wires]
-        wide = None if title is None else pen.text(0, 0, title, bold=True, size=pen.look.small + 0.5).width
-        placed[name] = layout(group, sizes, diagram.rankdir, inside, labels if any(w for w, _ in labels) else (), wide)
+    for level in sorted(levels):
+        tasks = []
+        for _, group, title in levels[level]:
+            sizes = [placed[box.id].size if box.group is not None else pen.box(box).size for box in group.boxes]
+            inside = {box.id: placed[box.id] for box in group.boxes if box.group is not None}
+            labels = [pen.label(wire) for wire in group.wires]
+            wide = None if title is None else pen.text(0, 0, title, bold=True, size=pen.look.small + 0.5).width
+            tasks.append(Task(group, sizes, inside, labels if any(w for w, _ in labels) else (), wide))
+        found = layouts(tasks, diagram.rankdir, aspect)
+        placed.update((name, place) for (name, _, _), place in zip(levels[level], found, strict=True))
     return placed
+
+
+def _frame_title(box: Box) -> str:
+    """Return what stands at the top of an open group."""
+    if box.times == 1:
+        return box.title
+    weights = box.details.get("weights", "none")
+    return f"{box.title}  {TIMES}{box.times}" + (f", {weights} weights" if weights != "none" else "")
 
 
 def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list[Item]:
@@ -334,14 +367,14 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
             if box.group is not None:
                 inner = placed[box.id]
                 title = pen.text(
-                    *inner.title, box.title, bold=True, size=pen.look.small + 0.5, width=WIDEST, style="muted"
+                    *inner.title, _frame_title(box), bold=True, size=pen.look.small + 0.5, width=WIDEST, style="muted"
                 )
                 shapes: tuple[Shape, ...] = (
                     Rect(0, 0, *inner.size, "group", 8.0),
                     replace(title, y=title.y + pen.look.small + 1),
                 )
                 frames.append(
-                    Item(box.id, "scope", x0 + x, y0 + y, inner.size, shapes, can_open=True, is_open=True, **about)  # type: ignore[arg-type]
+                    Item(box.id, box.shown_as, x0 + x, y0 + y, inner.size, shapes, can_open=True, is_open=True, **about)  # type: ignore[arg-type]
                 )
                 waiting.append((box.id, box.group, x0 + x, y0 + y))
             else:

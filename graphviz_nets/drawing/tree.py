@@ -105,7 +105,7 @@ class Tree:
         looks = Looks(model, shown, edges) if options.group != "none" else None
         if looks is not None:
             self._infer(looks, edges, options)
-        if not options.repeats:
+        if not options.repeats or options.overlay:  # a value of each member is to be seen
             self.unfolded = self.folds
         self._open(options)
 
