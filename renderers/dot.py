@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Row, boxes
 from graphviz_nets.drawing.text import visible
-from graphviz_nets.drawing.theme import Palette, ink, ramp, theme
+from graphviz_nets.drawing.theme import Palette, ink, ramp, thickness, theme
 from graphviz_nets.plugins import Renderer
 
 from .svg import escape
@@ -60,7 +60,7 @@ def dot(diagram: Diagram, palette: Palette, options: Options) -> str:
             continue
         settings = [f"label={quoted(link.label)}"] if link.label else []
         settings += [f"tooltip={quoted(', '.join(link.values))}"]
-        settings += ["style=dashed"] if link.control else []
+        settings += ["style=dashed"] if link.control else [f"penwidth={thickness(link.size)}"]
         port = "out" if rows[link.source] else "in"
         lines.append(f"  {names[link.source]}:{port} -> {names[link.target]}:in [{' '.join(settings)}]")
     return "\n".join([*lines, "}", ""])

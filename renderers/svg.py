@@ -164,7 +164,7 @@ def _curve(shape: Curve, palette: Palette) -> str:
     for k in range(0, len(rest), 3):
         parts.append("C" + " ".join(f"{num(a)} {num(b)}" for a, b in rest[k : k + 3]))
     dash = ' stroke-dasharray="4 3"' if shape.dashed else ""
-    line = f'fill="none" stroke="{palette.wire}" stroke-width="1.25"{dash}'
+    line = f'fill="none" stroke="{palette.wire}" stroke-width="{num(shape.width)}"{dash}'
     return f'<path class="{shape.style}" d="{"".join(parts)}" {line}/>'
 
 

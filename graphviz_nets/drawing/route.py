@@ -25,6 +25,12 @@ BAND = 256.0
 ROOM = 12.0
 """Room beside the outermost boxes in which wires may be led, in pixels."""
 
+SHORT = 260.0
+"""Length along the flow up to which a wire is drawn as one swing, in pixels."""
+
+ARRIVAL = 9.0
+"""Room for an arrow head, in pixels."""
+
 BEND = 40.0
 """What one bend costs a re-routed wire, in pixels of length."""
 
@@ -255,16 +261,79 @@ def clear(problem: Problem, solution: Solution) -> Solution:
     lowest = max((box[3] for box in rectangles), default=0.0) + 2
     bands = rows(rectangles)
     curves = []
-    for edge, curve in zip(problem.edges, solution.edges, strict=True):
+    labels = list(solution.labels)
+    said = [_words(label, edge) for label, edge in zip(labels, problem.edges, strict=True)]
+    words = rows([words for words in said if words is not None])
+    for k, (edge, curve) in enumerate(zip(problem.edges, solution.edges, strict=True)):
         start, end = _ends(problem, solution, rectangles, edge)
         fixed = (start, *curve[1:-1], end)
         if edge[2] < 0 and aligned != solution.outs and edge[0] >= 0:
             fixed = _bent(fixed, lowest, aligned[0])
             end = fixed[-1]
-        if solution.engine == "dot" and through(fixed, near(fixed, bands)):
+        calm = _calm(fixed, edge, labels[k], bands, words) if edge[0] != edge[2] else None
+        if calm is not None:
+            fixed, moved = calm
+            own, labels[k] = said[k], moved
+            if own is not None and moved != solution.labels[k]:
+                new = _words(moved, edge)
+                for band in words.values():
+                    band[:] = [new if other is own else other for other in band]  # type: ignore[misc]
+        elif solution.engine == "dot" and through(fixed, near(fixed, bands)):
             fixed = around(start, end, rectangles, room) or fixed
         curves.append(fixed)
-    return Solution(**{**solution.__dict__, "edges": tuple(curves), "outs": aligned})
+    return Solution(**{**solution.__dict__, "edges": tuple(curves), "labels": tuple(labels), "outs": aligned})
+
+
+Ends: TypeAlias = "tuple[int, int, int, int, float, float]"
+
+
+def _words(label: Point | None, edge: Ends) -> Rectangle | None:
+    """Return the room of a label's text."""
+    if label is None:
+        return None
+    half, high = edge[4] / 2 - 2, edge[5] / 2 - 2
+    return (label[0] - half, label[1] - high, label[0] + half, label[1] + high)
+
+
+def _calm(
+    curve: Sequence[Point],
+    edge: Ends,
+    label: Point | None,
+    bands: dict[int, list[Rectangle]],
+    words: dict[int, list[Rectangle]],
+) -> tuple[tuple[Point, ...], Point | None] | None:
+    """Return one even swing from start to end for a short wire, where nothing is in its way, and its label's place.
+
+    Such curves from or to one port part evenly, where dot's cross each other near it.
+    """
+    start, end = curve[0], curve[-1]
+    (x1, y1), (x2, y2) = start, end
+    xs = [x for x, _ in curve]
+    if not 0 < y2 - y1 < SHORT or min(xs) < min(x1, x2) - SHORT or max(xs) > max(x1, x2) + SHORT:
+        return None
+    half = (y1 + y2) / 2
+    swing = (start, (x1, half), (x2, half), end)
+    inner = [box for box in near(swing, bands) if box[3] > y1 + 1 and box[1] < y2 - 1]
+    wide = [(left - MARGIN, top - 2, right + MARGIN, bottom + 2) for left, top, right, bottom in inner]
+    own = _words(label, edge)
+    if through(swing, wide) or through(swing, [other for other in near(swing, words) if other != own]):
+        return None
+    if own is None or label is None or not through(swing, [own]):
+        return swing, label
+    # The text gives way: beside the wire where it leaves, or where it arrives.
+    for x, y in ((x1, y1 + edge[5] / 2 + 2), (x2, y2 - edge[5] / 2 - ARRIVAL)):
+        for side in (1, -1):
+            place = (x + side * (edge[4] / 2 + 3), y)
+            room = _words(place, edge)
+            assert room is not None
+            others = [*near([(x, room[1]), (x, room[3])], bands), *(w for w in near([(x, y)], words) if w != own)]
+            if not any(_meet(room, other) for other in others) and not through(swing, [room]):
+                return swing, place
+    return None
+
+
+def _meet(one: Rectangle, two: Rectangle) -> bool:
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
 def _bent(curve: tuple[Point, ...], lowest: float, x: float) -> tuple[Point, ...]:

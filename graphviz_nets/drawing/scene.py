@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from graphviz_nets.config import Options
 from graphviz_nets.drawing import theme as themes
 from graphviz_nets.drawing.captions import TIMES
+from graphviz_nets.drawing.theme import PLAIN, thickness
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire, boxes
 from graphviz_nets.drawing.engine import Point
 from graphviz_nets.drawing.layout import Placement, Size, Task, layouts
@@ -65,6 +66,7 @@ class Curve:
     points: tuple[Point, ...]
     style: str = "wire"
     dashed: bool = False
+    width: float = 1.25
 
 
 @dataclass(frozen=True)
@@ -395,7 +397,7 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
             ends = {"source": wire.source or name, "target": wire.target or name, "control": wire.control}
             final = (bool(wire.target) and not wire.target_port.strip("\0")) or "\0" in wire.target_port
             wires.append(
-                Item("", "wire", x0, y0, (0, 0), _wire(curve, wire.control, final), ", ".join(wire.values), **ends)  # type: ignore[arg-type]
+                Item("", "wire", x0, y0, (0, 0), _wire(curve, wire, final), ", ".join(wire.values), **ends)  # type: ignore[arg-type]
             )
             if label is not None and wire.label:
                 text = pen.text(
@@ -413,20 +415,22 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
     return frames + wires + nodes + labels
 
 
-def _wire(curve: Sequence[Point], control: bool, final: bool) -> tuple[Shape, ...]:
-    """Return a wire, with an arrow head where it arrives at a box."""
+def _wire(curve: Sequence[Point], wire: Wire, final: bool) -> tuple[Shape, ...]:
+    """Return a wire as wide as its tensor is large, with an arrow head where it arrives at a box."""
+    width = thickness(0 if wire.control else wire.size)
     if not final:
-        return (Curve(tuple(curve), "wire", control),)
+        return (Curve(tuple(curve), "wire", wire.control, width),)
+    size = ARROW + 1.6 * (width - PLAIN)
     (x2, y2), before = curve[-1], next((p for p in reversed(curve[:-1]) if p != curve[-1]), curve[0])
     length = ((x2 - before[0]) ** 2 + (y2 - before[1]) ** 2) ** 0.5 or 1.0
     ux, uy = (x2 - before[0]) / length, (y2 - before[1]) / length
-    base = (x2 - ux * ARROW, y2 - uy * ARROW)
-    half = ARROW * 0.42
+    base = (x2 - ux * size, y2 - uy * size)
+    half = size * 0.42
     head = ((x2, y2), (base[0] - uy * half, base[1] + ux * half), (base[0] + uy * half, base[1] - ux * half))
     # The line ends inside the head, so that its blunt end does not show beside the tip.
-    stop = (x2 - ux * ARROW * 0.6, y2 - uy * ARROW * 0.6)
-    last = curve[-2] if length > ARROW else stop
-    return (Curve((*curve[:-2], last, stop), "wire", control), Polygon(head, "arrow"))
+    stop = (x2 - ux * size * 0.6, y2 - uy * size * 0.6)
+    last = curve[-2] if length > size else stop
+    return (Curve((*curve[:-2], last, stop), "wire", wire.control, width), Polygon(head, "arrow"))
 
 
 def _spoken(box: Box) -> str:

@@ -239,3 +239,22 @@ def ink(colour: str) -> str:
     channels = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb(colour)]
     luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
     return "#1b1f24" if luminance > 0.179 else "#ffffff"
+
+
+PLAIN = 1.25
+"""Width of a wire whose tensor's size is unknown, in pixels."""
+_THIN, _THICK, _LARGEST, _POWER = 0.9, 3.4, 5e6, 0.3
+
+
+def thickness(elements: int) -> float:
+    """Return a wire's width in pixels: a power of 0.3 of the number of elements, as TensorBoard draws it.
+
+    Examples
+    --------
+    >>> thickness(0), thickness(1), thickness(10**9)
+    (1.25, 0.9, 3.4)
+    """
+    if elements <= 0:
+        return PLAIN
+    share = (min(elements, _LARGEST) ** _POWER - 1) / (_LARGEST**_POWER - 1)
+    return round(_THIN + (_THICK - _THIN) * share, 2)
