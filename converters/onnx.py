@@ -149,7 +149,7 @@ def scoped(model: Model) -> Model:
             near = [graph.producers[name].id for name in node.inputs if name in graph.producers]
             near += [user.id for name in node.outputs for user, _ in graph.consumers.get(name, ())]
             place[node.id] = _common([place[other] for other in near if place[other]])
-    changed = tuple(replace(node, scope=place[node.id]) if place[node.id] else node for node in graph.nodes)
+    changed = tuple(node.moved(place[node.id]) if place[node.id] else node for node in graph.nodes)
     scopes = {path: Scope(path, "module", type=type_) for path, type_ in types.items() if path in known}
     return replace(model.with_graph(replace(graph, nodes=changed)), scopes=scopes)
 

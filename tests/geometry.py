@@ -62,6 +62,17 @@ def faults(scene: Scene) -> Iterator[str]:
                 yield f"the wire {wire.source} -> {wire.target} passes through {item.id}"
 
 
+    for label in scene.items:
+        if label.kind == "label":
+            text = next(shape for shape in label.shapes if isinstance(shape, Text))
+            x, y = text.x + label.x, text.y + label.y
+            room = (x - text.width / 2, y - text.size * 0.7, x + text.width / 2, y)
+            for item in solid:
+                a = rectangle(item)
+                if a[0] < room[2] and room[0] < a[2] and a[1] < room[3] and room[1] < a[3]:
+                    yield f"the label {text.text!r} lies on {item.id}"
+
+
 def on_border(point: tuple[float, float], box: tuple[float, float, float, float]) -> bool:
     x, y = point
     left, top, right, bottom = box

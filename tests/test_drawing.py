@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from graphviz_nets import api
 from graphviz_nets.config import RANKDIRS, Options
-from graphviz_nets.drawing import engine, route
+from graphviz_nets.drawing import engine, pieces, route
 from graphviz_nets.drawing.captions import caption
 from graphviz_nets.drawing.diagram import boxes, diagram
 from graphviz_nets.drawing.scene import Scene, Text, scene
@@ -64,54 +64,83 @@ def test_no_drawing_has_a_fault(model: Model, rankdir: str, depth: int | str | N
     assert list(faults(scene(plan, options))) == []
 
 
+@pytest.fixture
+def no_memory() -> Iterator[None]:
+    """Layouts of other tests are not to be found again, nor those of this one by others."""
+    engine._solved.clear()
+    yield
+    engine._solved.clear()
+    engine._spent = 0.0
+
+
 @given(models(), st.sampled_from(RANKDIRS))
 @settings(max_examples=25, deadline=None)
 def test_the_simple_placement_has_no_fault_either(model: Model, rankdir: str) -> None:
     before = engine.SMALL, engine._ask
-    engine.SMALL, engine._ask = -1, lambda text: None  # type: ignore[assignment]
-    engine.solve.cache_clear()
+    engine.SMALL, engine._ask = -1, lambda problem: None  # type: ignore[assignment]
+    engine._solved.clear()
     try:
         options = Options(rankdir=rankdir, depth="all")
         assert list(faults(scene(diagram(model, options), options))) == []
     finally:
         engine.SMALL, engine._ask = before
-        engine.solve.cache_clear()
+        engine._solved.clear()
 
 
-def test_the_child_process_lays_out_and_runs_nothing_from_the_folder_it_is_in(tmp_path: Path) -> None:
+@given(models(), st.sampled_from(RANKDIRS), st.sampled_from([0.3, 1.0, 3.0]), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_wrapped_and_cut_layouts_have_no_fault(model: Model, rankdir: str, aspect: float, cut: bool) -> None:
+    before = pieces.LONG, pieces.WHOLE, pieces.PIECE
+    pieces.LONG = 3
+    if cut:
+        pieces.WHOLE, pieces.PIECE = 4, 3
+    try:
+        options = Options(rankdir=rankdir, depth="all", aspect=(aspect, 1.0))
+        assert list(faults(scene(diagram(model, options), options))) == []
+    finally:
+        pieces.LONG, pieces.WHOLE, pieces.PIECE = before
+
+
+def test_the_child_process_lays_out_and_runs_nothing_from_the_folder_it_is_in(
+    tmp_path: Path, no_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model's folder may hold a ``json.py`` or a ``graphviz_nets`` of its own."""
     (tmp_path / "json.py").write_text("open('marker', 'w').close()")
     (tmp_path / "graphviz_nets").mkdir()
     (tmp_path / "graphviz_nets" / "__init__.py").write_text("open('marker', 'w').close()")
-    before = os.getcwd(), engine.SMALL, engine._child
-    engine.solve.cache_clear()
-    os.chdir(tmp_path)
-    engine.SMALL, engine._child = -1, None
-    try:
-        solution = engine.solve(engine.Problem(((60, 20, (), ()), (60, 20, (), ())), 0, 0, ((0, -1, 1, -1, 0, 0),)))
-        assert solution.engine == "dot" and not (tmp_path / "marker").exists()
-        child = engine._child
-        assert child is not None
-        child.kill()
-        child.wait()
-        engine.solve.cache_clear()
-        again = engine.solve(engine.Problem(((61, 20, (), ()),), 0, 0, ()))
-        assert again.engine == "dot"  # a dead child is replaced
-    finally:
-        os.chdir(before[0])
-        engine.SMALL, engine._child = before[1:]
-        engine.solve.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "SMALL", -1)
+    monkeypatch.setattr(engine, "_idle", [])
+    solution = engine.solve(engine.Problem(((60, 20, (), ()), (60, 20, (), ())), 0, 0, ((0, -1, 1, -1, 0, 0),)))
+    assert solution.engine == "dot" and not (tmp_path / "marker").exists()
+    (child,) = engine._idle
+    child.kill()
+    child.wait()
+    lost = engine.solve(engine.Problem(((61, 20, (), ()),), 0, 0, ()))
+    assert lost.engine == "simple" and not engine._idle
+    again = engine.solve(engine.Problem(((62, 20, (), ()),), 0, 0, ()))
+    assert again.engine == "dot"  # a dead child is replaced
 
 
-def test_a_layout_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layout_that_takes_too_long_is_given_up(no_memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "SMALL", -1)
     monkeypatch.setattr(engine, "SECONDS", 0.0)
-    monkeypatch.setattr(engine, "_child", None)
-    engine.solve.cache_clear()
+    monkeypatch.setattr(engine, "_idle", [])
     boxes_ = tuple((60.0, 20.0, (), ()) for _ in range(300))
     edges = tuple((k, -1, k + 1, -1, 0.0, 0.0) for k in range(299))
     assert engine.solve(engine.Problem(boxes_, 0, 0, edges)).engine == "simple"
-    engine.solve.cache_clear()
+
+
+def test_child_processes_answer_as_this_process_does(no_memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = [
+        engine.Problem(tuple((60.0 + k, 20.0, (), ()) for _ in range(k)), 0, 0, ((0, -1, k - 1, -1, 30.0, 14.0),))
+        for k in range(2, 9)
+    ]
+    here = engine.solve_all(problems)
+    engine._solved.clear()
+    monkeypatch.setattr(engine, "PARALLEL", 0)
+    monkeypatch.setattr(engine, "SMALL", 5)
+    assert engine.solve_all(problems) == here
 
 
 @given(models(), st.sampled_from([0, 1, "all"]))
@@ -175,20 +204,23 @@ def branching(scopes: tuple[str, ...]) -> Model:
 
 def test_depth_expand_and_collapse() -> None:
     model = branching(("a/b", "a/c", "d/e"))
-    ids = lambda **given: [box.id for box in boxes(diagram(model, Options(**given)).root) if box.shown_as == "scope"]  # noqa: E731
+    ids = lambda **given: [  # noqa: E731
+        box.id for box in boxes(diagram(model, Options(repeats=False, **given)).root) if box.shown_as == "scope"
+    ]
     assert ids(depth=0) == ["a", "d/e"]
     assert ids(depth=1) == ["a", "a/b", "a/c", "d/e"]
     assert ids(depth=0, expand=("a",)) == ["a", "a/b", "a/c", "d/e"]
     assert ids(depth="all", collapse=("a",)) == ["a", "d/e"]
     assert ids(depth="all", group="none") == []
-    closed = [box for box in boxes(diagram(model, Options(depth=0)).root) if box.id == "a"]
+    closed = [box for box in boxes(diagram(model, Options(depth=0, repeats=False)).root) if box.id == "a"]
     assert closed[0].group is None and closed[0].members == 2
 
 
 def test_default_depth_opens_until_sixty_boxes() -> None:
     few, many = branching(tuple(f"s{k}" for k in range(10))), branching(tuple(f"s{k}" for k in range(40)))
-    assert all(box.group is not None for box in boxes(diagram(few).root) if box.shown_as == "scope")
-    assert all(box.group is None for box in boxes(diagram(many).root))
+    options = Options(repeats=False)
+    assert all(box.group is not None for box in boxes(diagram(few, options).root) if box.shown_as == "scope")
+    assert all(box.group is None for box in boxes(diagram(many, options).root))
 
 
 def test_overlay_colours_boxes_and_sums_over_closed_groups() -> None:

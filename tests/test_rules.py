@@ -9,7 +9,7 @@ import pytest
 from graphviz_nets.errors import NoRule
 from graphviz_nets.graph import cost, shapes
 from graphviz_nets.graph.builder import Builder
-from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.ir import Model, Tensor
 from graphviz_nets.graph.rules import Table
 
 Case = tuple[list[Any], dict[str, Any], int]
@@ -33,6 +33,7 @@ CASES: dict[str, list[Case]] = {
     **{name: [unary()] for name in (
         "Abs Ceil Celu Clip Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity LeakyRelu Log LogSoftmax "
         "LpNormalization Mish Neg Reciprocal Relu Selu Sigmoid Softmax Softplus Softsign Sqrt Tanh ThresholdedRelu "
+        "Acos Acosh Asin Asinh Atan Atanh Cos Cosh Sin Sinh Tan Sign Round "
         "MeanVarianceNormalization GlobalAveragePool GlobalMaxPool GlobalLpPool").split()},
     **{name: [pair()] for name in "Add Sub Mul Div Pow Max Min Sum Mean Mod Greater GreaterOrEqual Less LessOrEqual Equal".split()},  # noqa: E501
     **{name: [reduce(), reduce(keepdims=0), ([IMAGE], {}, 1), ([IMAGE], {"noop_with_empty_axes": 1}, 1)] for name in
@@ -41,6 +42,14 @@ CASES: dict[str, list[Case]] = {
     "And": [([("bool", 3, 1), ("bool", 4)], {}, 1)],
     "Or": [([("bool", 3, 1), ("bool", 4)], {}, 1)],
     "Xor": [([("bool", 3, 1), ("bool", 4)], {}, 1)],
+    "Not": [([("bool", 3, 1)], {}, 1)],
+    "LayerNormalization": [([IMAGE, (9,)], {}, 1)],
+    "Shape": [unary(), unary(start=1, end=-1)],
+    "Where": [([("bool", 3, 1), (4,), (2, 1, 1)], {}, 1)],
+    "Constant": [([], {"value_ints": (1, 2)}, 1), ([], {"value_float": 1.0}, 1),
+                 ([], {"value": Tensor.of("t", "int64", [1, 2, 3])}, 1)],
+    "ConstantOfShape": [([[2, 3]], {}, 1), ([[2]], {"value": Tensor.of("t", "int64", [1])}, 1)],
+    "Expand": [([(3, 1), [2, 1, 4]], {}, 1)],
     "LRN": [unary(size=3)],
     "PRelu": [([IMAGE, (6, 1, 1)], {}, 1)],
     "CumSum": [([IMAGE, [1]], {}, 1)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -16,6 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done; 1 checked and found different or stale; 2 wrong usage or configuration; 3 the model or data is
     at fault; 4 a needed extra or program is missing; 5 a limit was hit; 130 interrupted.
     """
+    # One model is opened, drawn and forgotten: to search its objects for cycles again and again costs a third of the
+    # time and frees nothing.
+    gc.disable()
     sys.exit(run(arguments))
 
 

@@ -341,7 +341,8 @@ def _stop(child: subprocess.Popen[str]) -> None:
     child.wait()
     for stream in (child.stdin, child.stdout):
         if stream is not None:
-            stream.close()
+            with suppress(OSError):  # what was not written to it is lost with it
+                stream.close()
 
 
 def serve() -> None:

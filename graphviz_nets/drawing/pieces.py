@@ -51,30 +51,27 @@ def _stacked(problem: Problem) -> Solution:
     inner = [(edge[0], edge[2]) for edge in problem.edges if edge[0] >= 0 and edge[2] >= 0 and edge[0] != edge[2]]
     place = _pieces(ranks(count, inner))
     last = max(place)
-    # Every edge is a row of parts: (piece, tail, tail_port, head, head_port, label). A border port of a piece is named by
-    # what comes through it, so that wires from one port of one box run as one.
+    if any(tail >= 0 and head >= 0 and place[tail] > place[head] for tail, _, head, _, _, _ in problem.edges):
+        return engine.simple(problem)  # a cycle: nothing leads upwards between pieces
+    # Every edge is a row of parts, a part a piece. What comes from one port of one box runs as one until its last piece.
     borders: list[dict[object, int]] = [{} for _ in range(last + 1)]
     parts: list[list[tuple[int, object]]] = []
     edges: list[dict[object, tuple[object, int, object, int, float, float]]] = [{} for _ in range(last + 1)]
     for number, (tail, tail_port, head, head_port, wide, high) in enumerate(problem.edges):
-        start = place[tail] if tail >= 0 else -1
-        end = place[head] if head >= 0 else last + 1
-        upward = start > end
-        name: object = (tail, tail_port) if not upward else ("up", number)
-        low, top, low_port, top_port = (head, tail, head_port, tail_port) if upward else (tail, head, tail_port, head_port)
-        first, final = min(start, end), max(start, end)
+        first, final = max(place[tail] if tail >= 0 else 0, 0), place[head] if head >= 0 else last
+        name = tail, tail_port
         row: list[tuple[int, object]] = []
-        for piece in range(max(first, 0), min(final, last) + 1):
-            comes = low if piece == first else (("in", -1 - tail) if first < 0 and piece == 0 else ("port", name))
-            goes = top if piece == final else (("out", -1 - head) if final > last and piece == last else ("port", name))
-            if isinstance(goes, tuple) and goes[0] == "port":
+        for piece in range(first, final + 1):
+            comes: object = ("port", name) if piece > first else tail if tail >= 0 else ("in", -1 - tail)
+            goes: object = ("port", name) if piece < final else head if head >= 0 else ("out", -1 - head)
+            key: object = number if piece == final else name
+            label = (wide, high) if piece == final else (0.0, 0.0)
+            ports = tail_port if piece == first else -1, head_port if piece == final else -1
+            if piece < final:
                 borders[piece].setdefault(name, len(borders[piece]))
-            label = (wide, high) if piece == min(final, last) else (0.0, 0.0)
-            key: object = number if piece == min(final, last) else name
-            ports = low_port if piece == first else -1, top_port if piece == final else -1
             edges[piece].setdefault(key, (comes, ports[0], goes, ports[1], *label))
             row.append((piece, key))
-        parts.append(row[::-1] if upward else row)
+        parts.append(row)
     if any(len(names) > CROSSING for names in borders):
         return engine.simple(problem)
 
@@ -140,10 +137,8 @@ def _stacked(problem: Problem) -> Solution:
     for number, row in enumerate(parts):
         points: list[Point] = []
         centre: Point | None = None
-        upward = isinstance(row[0][1], int) and len(row) > 1 and row[0][0] > row[-1][0]
         for piece, key in row:
             curve, label = curves[piece][key]
-            curve = curve[::-1] if upward else curve
             centre = label or centre
             if points:
                 (x1, y1), (x2, y2) = points[-1], curve[0]

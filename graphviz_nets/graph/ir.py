@@ -281,6 +281,12 @@ class Node:
         """The operation as people write it: ``Conv``, ``caffe::Axpy``."""
         return f"{self.domain}::{self.op_type}" if self.domain else self.op_type
 
+    def moved(self, scope: Path) -> Node:
+        """Return the same node in another scope, without looking at its attributes again."""
+        other = object.__new__(Node)
+        other.__dict__.update(self.__dict__, scope=scope)
+        return other
+
     def graphs(self) -> Iterator[tuple[str, Graph]]:
         """Yield the graphs among the attributes, each with a name: ``then_branch``, ``branches[0]``."""
         for key, value in self.attributes.items():

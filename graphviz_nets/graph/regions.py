@@ -18,12 +18,12 @@ CROWD = 15
 def topological(count: int, edges: Edges) -> tuple[list[int], list[tuple[int, int]]]:
     """Return an order of the nodes, and the edges that agree with it (those that close a cycle are left out).
 
-    The order is the given one wherever that is possible.
+    Where the given order is topological, it is kept.
 
     Examples
     --------
-    >>> topological(3, [(2, 0), (0, 1), (1, 2)])
-    ([0, 1, 2], [(0, 1), (1, 2)])
+    >>> topological(3, [(2, 0), (0, 1)])
+    ([2, 0, 1], [(2, 0), (0, 1)])
     """
     if all(tail < head for tail, head in edges):
         return list(range(count)), list(edges)

@@ -116,7 +116,10 @@ def _walk(graph: Graph, values: dict[str, Value]) -> tuple[dict[str, Value], lis
             continue
         for name, (dtype, dims) in zip(node.outputs, infer_node(node, typed, problems), strict=True):
             if name and (dtype is not None or dims is not None):
-                old = values.get(name) or Value(name)
+                old = values.get(name)
+                if old is None:
+                    values[name] = Value(name, dtype, dims)
+                    continue
                 values[name] = replace(
                     old,
                     dtype=old.dtype if old.dtype is not None else dtype,
@@ -184,7 +187,8 @@ shape(
     "Abs", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity",
     "LRN", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "Mish", "Neg", "PRelu", "Reciprocal", "Relu", "Selu",
     "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu", "InstanceNormalization",
-    "MeanVarianceNormalization", "CumSum",
+    "MeanVarianceNormalization", "CumSum", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin",
+    "Sinh", "Tan", "Sign", "Round", "Not", "LayerNormalization",
 )(_same)  # fmt: skip
 
 
@@ -213,6 +217,49 @@ CAST_TYPES: Mapping[int, str] = {
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
 }  # fmt: skip
 """ONNX's TensorProto.DataType numbers, as the ``to`` attribute holds them."""
+
+
+@shape("Shape")
+def shape_of(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """One number for each dimension between ``start`` and ``end``."""
+    dims = _dims(inputs[0])
+    if dims is None:
+        return [("int64", None)]
+    return [("int64", (len(dims[node.attributes.get("start", 0) : node.attributes.get("end")]),))]
+
+
+@shape("Where")
+def where(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """Broadcast all three; the element type is the second's."""
+    return [(_dtype(inputs[1]), broadcast(*map(_dims, inputs)))]
+
+
+@shape("Constant")
+def constant(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """The type of whichever attribute holds the value."""
+    value = node.attributes.get("value")
+    if isinstance(value, Tensor):
+        return [(value.dtype, value.shape)]
+    for kind, dtype in (("int", "int64"), ("float", "float32"), ("string", "string")):
+        if f"value_{kind}" in node.attributes:
+            return [(dtype, ())]
+        if f"value_{kind}s" in node.attributes:
+            return [(dtype, (len(node.attributes[f"value_{kind}s"]),))]
+    return [UNKNOWN]
+
+
+@shape("ConstantOfShape")
+def constant_of_shape(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """The constant input; float32 where no value says otherwise."""
+    value = node.attributes.get("value")
+    return [(value.dtype if isinstance(value, Tensor) else "float32", _integers(inputs[0]))]
+
+
+@shape("Expand")
+def expand(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """Broadcast to the constant second input."""
+    wanted = _integers(inputs[1])
+    return [(_dtype(inputs[0]), None if wanted is None else broadcast(_dims(inputs[0]), wanted))]
 
 
 @shape("Dropout")
