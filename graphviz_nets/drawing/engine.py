@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,6 +37,9 @@ PARALLEL = 1500
 
 MEMORY = 2 << 30
 """Bytes of address space that the child may use."""
+
+LARGEST = 60_000.0
+"""Side of the largest box that dot is given, in pixels: its tables hold no more than 65,535."""
 
 PORT = 12.0
 """Room that a port on the border takes, in pixels."""
@@ -113,8 +116,7 @@ def solve_all(problems: Sequence[Problem]) -> list[Solution]:
         far = new
     near = [problem for problem in new if problem not in set(far)]
     for problem in near:
-        found = _parse(problem, _dot(_text(problem))) if problem.boxes else None
-        _solved[problem] = found or simple(problem)
+        _solved[problem] = (_placed(problem) if problem.boxes else None) or simple(problem)
     if far:
         far.sort(key=_weight, reverse=True)
         with ThreadPoolExecutor(_cores()) as pool:
@@ -138,6 +140,43 @@ def _cores() -> int:
 def _remote(problem: Problem) -> Solution:
     answer = _ask(problem) if problem.boxes else None
     return simple(problem) if answer is None else answer
+
+
+def _placed(problem: Problem) -> Solution | None:
+    """Have dot lay out a scope in this process; None where it fails."""
+    size = max((side for box in problem.boxes for side in box[:2]), default=0.0)
+    if size <= LARGEST:
+        return _parse(problem, _dot(_text(problem)))
+    small = _scaled(problem, LARGEST / size)
+    found = _parse(small, _dot(_text(small)))
+    return None if found is None else _grown(found, problem, size / LARGEST)
+
+
+def _scaled(problem: Problem, by: float) -> Problem:
+    def all_of(numbers: Sequence[float]) -> tuple[float, ...]:
+        return tuple(number * by for number in numbers)
+
+    return replace(
+        problem,
+        boxes=tuple((w * by, h * by, all_of(ins), all_of(outs)) for w, h, ins, outs in problem.boxes),
+        edges=tuple((*edge[:4], edge[4] * by, edge[5] * by) for edge in problem.edges),
+    )
+
+
+def _grown(found: Solution, problem: Problem, by: float) -> Solution:
+    def points(items: Sequence[Point]) -> tuple[Point, ...]:
+        return tuple((x * by, y * by) for x, y in items)
+
+    return replace(
+        found,
+        width=found.width * by,
+        height=found.height * by,
+        boxes=points(found.boxes),
+        ins=tuple(x * by for x in found.ins),
+        outs=tuple(x * by for x in found.outs),
+        edges=tuple(points(curve) for curve in found.edges),
+        labels=tuple(None if label is None else (label[0] * by, label[1] * by) for label in found.labels),
+    )
 
 
 def _text(problem: Problem) -> str:
@@ -167,7 +206,9 @@ def _text(problem: Problem) -> str:
         end = f"o{-1 - head}:n" if head < 0 else f"n{head}:i{head_port}:n" if head_port >= 0 else f"n{head}:n"
         label = ""
         if label_width:
-            cell = f'<TABLE BORDER="0" FIXEDSIZE="TRUE" WIDTH="{label_width:.0f}" HEIGHT="{label_height:.0f}">'
+            wide, high = max(label_width, 1.0), max(label_height, 1.0)
+            plain = 'BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE"'
+            cell = f'<TABLE {plain} WIDTH="{wide:.0f}" HEIGHT="{high:.0f}">'
             label = f" label=<{cell}<TR><TD></TD></TR></TABLE>>"
         lines.append(f"{start} -> {end} [comment={k}{label}]")
     return "\n".join([*lines, "}"])
@@ -355,7 +396,7 @@ def serve() -> None:
         asked = json.loads(line)
         boxes = tuple((w, h, tuple(ins), tuple(outs)) for w, h, ins, outs in asked.pop("boxes"))
         problem = Problem(boxes, edges=tuple(map(tuple, asked.pop("edges"))), **asked)  # type: ignore[arg-type]
-        found = _parse(problem, _dot(_text(problem)))
+        found = _placed(problem)
         sys.stdout.write(json.dumps(None if found is None else asdict(found)) + "\n")
         sys.stdout.flush()
 

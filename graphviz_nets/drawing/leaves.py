@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphviz_nets.config import Options
 from graphviz_nets.graph.ir import Model, Node
+from graphviz_nets.graph.regions import CROWD
 from graphviz_nets.graph.scopes import Path, Scope
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def leaves(model: Model, options: Options) -> list[Leaf]:
     found = _all(model, options.group == "none")
     if "weights" in options.keep:
         found = _with_weights(model, found)
+    if options.group != "none":
+        _settle(found)
     if options.fold:
         _fold(model, found, options)
     for number, leaf in enumerate(found):
@@ -150,6 +153,21 @@ def _all(model: Model, flat: bool) -> list[Leaf]:
                      tuple(filter(None, node.outputs)), (node,), None, node.control_inputs)
             )  # fmt: skip
     return found + loose
+
+
+def _settle(found: Sequence[Leaf]) -> None:
+    """Put a crowd of inputs, such as a language model's cache, each where it is used."""
+    inputs = [leaf for leaf in found if leaf.type == "Input"]
+    if len(inputs) < CROWD:
+        return
+    users: dict[str, list[Leaf]] = {}
+    for leaf in found:
+        for name in leaf.inputs:
+            users.setdefault(name, []).append(leaf)
+    for leaf in inputs:
+        used = users.get(leaf.outputs[0], [])
+        if len(used) == 1:
+            leaf.path = used[0].path
 
 
 def _with_weights(model: Model, found: list[Leaf]) -> list[Leaf]:

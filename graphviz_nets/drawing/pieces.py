@@ -49,7 +49,7 @@ def _stacked(problem: Problem) -> Solution:
     """Lay out pieces of a large scope one below the other; each keeps the order in which wires come from above."""
     count = len(problem.boxes)
     inner = [(edge[0], edge[2]) for edge in problem.edges if edge[0] >= 0 and edge[2] >= 0 and edge[0] != edge[2]]
-    place = _pieces(ranks(count, inner))
+    place = _pieces(_low(ranks(count, inner), inner))
     last = max(place)
     if any(tail >= 0 and head >= 0 and place[tail] > place[head] for tail, _, head, _, _, _ in problem.edges):
         return engine.simple(problem)  # a cycle: nothing leads upwards between pieces
@@ -157,6 +157,16 @@ def _stacked(problem: Problem) -> Solution:
         tuple(None if label is None else (label[0] - left, label[1]) for label in labels),
         "pieces",
     )
+
+
+def _low(rank: list[int], edges: Sequence[tuple[int, int]]) -> list[int]:
+    """Move what needs nothing down to where it is used first."""
+    fed = {head for _, head in edges}
+    used: dict[int, int] = {}
+    for tail, head in edges:
+        if tail not in fed:
+            used[tail] = min(used.get(tail, rank[head]), rank[head])
+    return [used.get(k, level + 1) - 1 for k, level in enumerate(rank)]
 
 
 def _pieces(rank: Sequence[int]) -> list[int]:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from statistics import median
 from typing import TypeAlias
 
 from graphviz_nets.drawing.engine import Point, Problem, Solution, straight
@@ -256,8 +257,7 @@ def clear(problem: Problem, solution: Solution) -> Solution:
     rectangles = [(x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)]
     xs = [x for box in rectangles for x in (box[0], box[2])] + [p[0] for curve in solution.edges for p in curve]
     room = (min(xs, default=0.0) - ROOM, -1.0, max(xs, default=0.0) + ROOM, solution.height + 1.0)
-    # The way out stands below the way in: a chain of open groups is then straight instead of drifting aside.
-    aligned = solution.ins if problem.ins == problem.outs == 1 else solution.outs
+    aligned = _aligned(solution.ins, solution.outs)
     lowest = max((box[3] for box in rectangles), default=0.0) + 2
     bands = rows(rectangles)
     curves = []
@@ -267,8 +267,8 @@ def clear(problem: Problem, solution: Solution) -> Solution:
     for k, (edge, curve) in enumerate(zip(problem.edges, solution.edges, strict=True)):
         start, end = _ends(problem, solution, rectangles, edge)
         fixed = (start, *curve[1:-1], end)
-        if edge[2] < 0 and aligned != solution.outs and edge[0] >= 0:
-            fixed = _bent(fixed, lowest, aligned[0])
+        if edge[2] < 0 and aligned != solution.outs:
+            fixed = _bent(fixed, lowest, aligned[-1 - edge[2]])
             end = fixed[-1]
         calm = _calm(fixed, edge, labels[k], bands, words) if edge[0] != edge[2] else None
         if calm is not None:
@@ -282,6 +282,24 @@ def clear(problem: Problem, solution: Solution) -> Solution:
             fixed = around(start, end, rectangles, room) or fixed
         curves.append(fixed)
     return Solution(**{**solution.__dict__, "edges": tuple(curves), "labels": tuple(labels), "outs": aligned})
+
+
+def _aligned(ins: Sequence[float], outs: Sequence[float]) -> tuple[float, ...]:
+    """Return where the ways out are to be: below the ways in, for a chain of open groups is then straight.
+
+    Examples
+    --------
+    >>> _aligned((10.0, 50.0), (90.0, 70.0)), _aligned((10.0,), (20.0, 60.0)), _aligned((), (5.0,))
+    ((50.0, 10.0), (-10.0, 30.0), (5.0,))
+    """
+    if not ins or not outs:
+        return tuple(outs)
+    if len(ins) == len(outs):
+        order = sorted(range(len(outs)), key=lambda k: outs[k])
+        place = dict(zip(order, sorted(ins), strict=True))
+        return tuple(place[k] for k in range(len(outs)))
+    shift = median(ins) - median(outs)
+    return tuple(x + shift for x in outs)
 
 
 Ends: TypeAlias = "tuple[int, int, int, int, float, float]"
