@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-OPS = 44
+OPS = 52
 """Operations of one decoder layer."""
 
 
@@ -125,7 +125,10 @@ class _Prototxt:
 
     def __init__(self, name: str, size: int) -> None:
         shape = f"dim: 1 dim: 3 dim: {size} dim: {size}"
-        self.lines = [f'name: "{name}"', f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}']
+        self.lines = [
+            f'name: "{name}"',
+            f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}',
+        ]
 
     def layer(self, name: str, kind: str, bottoms: list[str], top: str, more: str = "") -> str:
         ends = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
@@ -225,7 +228,9 @@ def inception4() -> str:
         name = f"inception_c{k}"
         average = net.pool(f"{name}_pool", x, 3, 1, "AVE", 1)
         fork = net.conv(f"{name}_1x1_3", x, 384)
-        deep = wide(f"{name}_3x1_2", wide(f"{name}_1x3_2", net.conv(f"{name}_1x1_4", x, 384), 448, 3, True), 512, 3, False)
+        deep = wide(
+            f"{name}_3x1_2", wide(f"{name}_1x3_2", net.conv(f"{name}_1x1_4", x, 384), 448, 3, True), 512, 3, False
+        )
         x = join(
             name, net.conv(f"{name}_1x1_1", average, 256), net.conv(f"{name}_1x1_2", x, 256),
             wide(f"{name}_1x3_1", fork, 256, 3, True), wide(f"{name}_3x1_1", fork, 256, 3, False),

@@ -1,13 +1,14 @@
 """Measure how good our drawings are, beside Graphviz's own of the same boxes, clusters and labels.
 
-Run as ``python benchmarks/quality.py [FILE...]``; without files, the Caffe nets of the shared corpus that fold to 4 to 700
-boxes. For each net, drawn fully open: crossings of wires, bends, area, aspect, longest wire, texts wider than their
-boxes, boxes that overlap and wires that pass through boxes, for us and for ``dot``; then the medians of the ratios.
+Run as ``python benchmarks/quality.py [FILE...]``; without files, the Caffe nets of the shared corpus that fold to 4 to
+700 boxes. For each net, drawn fully open: crossings of wires, bends, area, aspect, longest wire, texts wider than
+their boxes, boxes that overlap and wires through boxes, for us and for ``dot``; then the medians of the ratios.
 Splines are counted as polylines (`STEPS` pieces a cubic).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
@@ -50,7 +51,7 @@ def crossings(lines: Sequence[Sequence[Point]]) -> int:
     """Count the points where two lines cross, one another's ends left out."""
     cells: dict[tuple[int, int], list[tuple[int, Point, Point]]] = {}
     for number, line in enumerate(lines):
-        for a, b in zip(line, line[1:], strict=False):
+        for a, b in itertools.pairwise(line):
             if a == b:
                 continue
             xs = range(int(min(a[0], b[0]) // CELL), int(max(a[0], b[0]) // CELL) + 1)
@@ -72,7 +73,9 @@ def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
 
     e = 1e-3
     one, two, three, four = side(a, b, c), side(a, b, d), side(c, d, a), side(c, d, b)
-    return (one > e and two < -e or one < -e and two > e) and (three > e and four < -e or three < -e and four > e)
+    return ((one > e and two < -e) or (one < -e and two > e)) and (
+        (three > e and four < -e) or (three < -e and four > e)
+    )
 
 
 def bends(line: Sequence[Point]) -> int:
@@ -111,7 +114,7 @@ def _quality(rectangles: list[route.Rectangle], lines: list[list[Point]], overfl
     width, height = max(xs) - min(xs), max(ys) - min(ys)
     bands = route.rows(rectangles)
     through = sum(
-        any(route.crosses(a, b, box) for box in route.near(line, bands) for a, b in zip(line, line[1:], strict=False))
+        any(route.crosses(a, b, box) for box in route.near(line, bands) for a, b in itertools.pairwise(line))
         for line in lines
     )
     order = sorted(rectangles)
@@ -121,7 +124,7 @@ def _quality(rectangles: list[route.Rectangle], lines: list[list[Point]], overfl
             if two[0] >= one[2] - 0.5:
                 break
             overlaps += one[1] < two[3] - 0.5 and two[1] < one[3] - 0.5
-    length = max((sum(math.dist(a, b) for a, b in zip(line, line[1:], strict=False)) for line in lines), default=0.0)
+    length = max((sum(math.dist(a, b) for a, b in itertools.pairwise(line)) for line in lines), default=0.0)
     return Quality(
         len(rectangles), len(lines), crossings(lines), sum(map(bends, lines)), width * height, width / height, length,
         overflow, overlaps, through,
@@ -217,11 +220,10 @@ def main(paths: Sequence[Path]) -> int:
             ("longest", us.longest, them.longest),
         ):
             ratios[key].append(one / max(two, 1e-9))
-        print(
-            f"{name:44} {us.boxes:5} {us.wires:5} | {us.crossings:9} {them.crossings:7} | {us.bends:5} {them.bends:5} | "
-            f"{us.area / 1e6:8.2f} {them.area / 1e6:5.2f} | {us.aspect:6.2f} {them.aspect:4.2f} | {wrong} (dot {them.through})",
-            flush=True,
-        )
+        counts = f"{us.crossings:9} {them.crossings:7} | {us.bends:5} {them.bends:5}"
+        sizes = f"{us.area / 1e6:8.2f} {them.area / 1e6:5.2f} | {us.aspect:6.2f} {them.aspect:4.2f}"
+        words = f"{name:44} {us.boxes:5} {us.wires:5} | {counts} | {sizes} | {wrong} (dot {them.through})"
+        print(words, flush=True)
     for key, values in ratios.items():
         if values:
             print(f"median ratio of {key}, ours / dot: {statistics.median(values):.3f} over {len(values)} nets")

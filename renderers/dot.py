@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Row, boxes
 from graphviz_nets.drawing.text import visible
-from graphviz_nets.drawing.theme import Palette, ink, ramp, thickness, theme
+from graphviz_nets.drawing.theme import Palette, ink, ramp, theme, thickness
 from graphviz_nets.plugins import Renderer
 
 from .svg import escape

@@ -61,7 +61,6 @@ def faults(scene: Scene) -> Iterator[str]:
             if any(crosses(a, b, rectangle(item), 1.0) for a, b in pairwise(points)):
                 yield f"the wire {wire.source} -> {wire.target} passes through {item.id}"
 
-
     for label in scene.items:
         if label.kind == "label":
             text = next(shape for shape in label.shapes if isinstance(shape, Text))

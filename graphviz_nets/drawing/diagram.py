@@ -215,7 +215,9 @@ def diagram(model: Model, options: Options | None = None) -> Diagram:
 class _Maker:
     """Makes the boxes of a diagram from its tree."""
 
-    def __init__(self, model: Model, tree: Tree, costs: cost.Costs, options: Options, given: Mapping[str, float]) -> None:
+    def __init__(
+        self, model: Model, tree: Tree, costs: cost.Costs, options: Options, given: Mapping[str, float]
+    ) -> None:
         self.model = model
         self.tree = tree
         self.costs = costs
@@ -246,7 +248,8 @@ class _Maker:
         title = _title(leaf.name, above.path)
         details = self.details(leaf)
         if fold is not None:
-            title = between(title, _title(fold.members[-1].name, above.path)) if fold.members[1:] else title
+            last = fold.members[-1]
+            title = between(title, _title(last.name if isinstance(last, Leaf) else last.title, above.path))
             details |= _fold_details(fold)
         return Box(
             leaf.id,
@@ -256,7 +259,14 @@ class _Maker:
             kind_of(leaf.type),
             self.words(leaf) + _figures(self.row(leaf), options) + _said(fold),
             tuple(
-                Row(row.id, _title(row.name, above.path), row.type, kind_of(row.type), self.words(row), self.details(row))
+                Row(
+                    row.id,
+                    _title(row.name, above.path),
+                    row.type,
+                    kind_of(row.type),
+                    self.words(row),
+                    self.details(row),
+                )
                 for row in leaf.rows
             ),
             members=0 if fold is None else len(fold.members),
@@ -371,7 +381,7 @@ def _listed(shape: Any) -> list[Any] | None:
     return None if shape is None else list(shape)
 
 
-def _input_details(model: Model, leaf: _Leaf) -> dict[str, Any]:
+def _input_details(model: Model, leaf: Leaf) -> dict[str, Any]:
     value = model.graph.value(leaf.outputs[0])
     return {
         "name": leaf.name,
@@ -397,11 +407,11 @@ def _links(model: Model, edges: Iterable[Edge], tree: Tree, options: Options) ->
         ends = source.id, target.id
         if source is target and (isinstance(source, Place) or edge.source is not edge.target):
             continue
-        value = edge.value
-        if one is not None and not edge.control and value in edge.source.outputs:
-            value = source_like.outputs[edge.source.outputs.index(value)]
+        name = edge.value
+        if one is not None and not edge.control and name in edge.source.outputs:
+            name = source_like.outputs[edge.source.outputs.index(name)]
         uses = found.setdefault((*ends, edge.control), {})
-        uses[value] = 1 if one is not None or two is not None else uses.get(value, 0) + 1
+        uses[name] = 1 if one is not None or two is not None else uses.get(name, 0) + 1
 
     result: list[Link] = []
     for (source_id, target_id, control), uses in found.items():

@@ -325,7 +325,12 @@ def _ask(problem: Problem) -> Solution | None:
     try:
         child = _idle.pop() if _idle else _started()
         late = threading.Event()
-        timer = threading.Timer(SECONDS, lambda: (late.set(), child.kill()))
+
+        def give_up() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(SECONDS, give_up)
         timer.start()
         try:
             assert child.stdin is not None and child.stdout is not None
@@ -395,7 +400,7 @@ def serve() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         boxes = tuple((w, h, tuple(ins), tuple(outs)) for w, h, ins, outs in asked.pop("boxes"))
-        problem = Problem(boxes, edges=tuple(map(tuple, asked.pop("edges"))), **asked)  # type: ignore[arg-type]
+        problem = Problem(boxes, edges=tuple(map(tuple, asked.pop("edges"))), **asked)
         found = _placed(problem)
         sys.stdout.write(json.dumps(None if found is None else asdict(found)) + "\n")
         sys.stdout.flush()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from graphviz_nets.config import Options
+from graphviz_nets.drawing.captions import NUMBER
+from graphviz_nets.graph.cost import tensor_roles
 from graphviz_nets.graph.ir import Model, Node
 from graphviz_nets.graph.regions import CROWD
 from graphviz_nets.graph.scopes import Path, Scope
@@ -156,30 +158,33 @@ def _all(model: Model, flat: bool) -> list[Leaf]:
 
 
 def _settle(found: Sequence[Leaf]) -> None:
-    """Put a crowd of inputs, such as a language model's cache, each where it is used."""
-    inputs = [leaf for leaf in found if leaf.type == "Input"]
-    if len(inputs) < CROWD:
+    """Put each of a crowd of inputs that are called alike, such as a language model's cache, where it is used."""
+    crowds: dict[str, list[Leaf]] = {}
+    for leaf in found:
+        if leaf.type == "Input":
+            crowds.setdefault(NUMBER.sub("#", leaf.name), []).append(leaf)
+    if all(len(crowd) < CROWD for crowd in crowds.values()):
         return
     users: dict[str, list[Leaf]] = {}
     for leaf in found:
         for name in leaf.inputs:
             users.setdefault(name, []).append(leaf)
-    for leaf in inputs:
+    for leaf in (leaf for crowd in crowds.values() if len(crowd) >= CROWD for leaf in crowd):
         used = users.get(leaf.outputs[0], [])
         if len(used) == 1:
             leaf.path = used[0].path
 
 
 def _with_weights(model: Model, found: list[Leaf]) -> list[Leaf]:
-    """Give every tensor of the file a box before its first use."""
-    graph = model.graph
+    """Give every learnt tensor of the file a box before its first use."""
+    graph, roles = model.graph, tensor_roles(model)
     taken = {leaf.id for leaf in found}
     made: dict[str, Leaf] = {}
     result: list[Leaf] = []
     for leaf in found:
         own = leaf.scope.weights if leaf.scope is not None else ()
         used = [*own, *(name for node in leaf.nodes for name in node.inputs)]
-        names = [name for name in dict.fromkeys(used) if name in graph.initializers and name not in leaf.inputs]
+        names = [n for n in dict.fromkeys(used) if roles.get(n) in ("parameter", "buffer") and n not in leaf.inputs]
         for name in names:
             if name not in made:
                 base = f"{name}/(weight)" if name in taken else name

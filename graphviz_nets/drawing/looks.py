@@ -161,7 +161,7 @@ class Looks:
 
 
 def _rank(shown: Sequence[Leaf], edges: Sequence[Edge]) -> None:
-    """Number the leaves by a walk against the wires, from the ends of the graph: the order of the file plays no part."""
+    """Number the leaves by a walk against the wires, from the ends of the graph, whatever the order of the file."""
     before: dict[int, list[tuple[int, Leaf]]] = {}
     feeds: set[int] = set()
     for edge in edges:
@@ -209,7 +209,13 @@ def _key(value: Any) -> Hashable:
         return value.dtype, value.shape, value.bytes() if small else None
     if isinstance(value, Graph):
         return tuple(
-            (node.domain, node.op_type, node.inputs, node.outputs, tuple((k, _key(v)) for k, v in node.attributes.items()))
+            (
+                node.domain,
+                node.op_type,
+                node.inputs,
+                node.outputs,
+                tuple((k, _key(v)) for k, v in node.attributes.items()),
+            )
             for node in value.nodes
         )
     if isinstance(value, tuple):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from statistics import median
+from typing import TypeAlias
 
 from graphviz_nets.drawing import engine, route
 from graphviz_nets.drawing.engine import PORT, Point, Problem, Solution, straight
-from graphviz_nets.graph.regions import ranks
+from graphviz_nets.graph.regions import latest, ranks
 
 WHOLE = 300
 """Boxes that are laid out in one piece."""
@@ -45,128 +47,133 @@ def solve_all(problems: Sequence[Problem]) -> list[Solution]:
 # Cut across the flow ----------------------------------------------------------------------------------------------
 
 
+Name: TypeAlias = "tuple[int, int]"
+"""What comes from one port of one box (or of the border) is one wire until it parts, in its last piece."""
+Part: TypeAlias = "tuple[int, int, int, int, float, float]"
+"""An edge of a piece, as :class:`Problem` has it."""
+
+
+@dataclass
+class _Piece:
+    """Some rows of a large scope: its boxes, the edges that pass, their parts by wire (by number in the last piece)."""
+
+    members: list[int] = field(default_factory=list)
+    passing: list[int] = field(default_factory=list)
+    edges: dict[Name | int, Part] = field(default_factory=dict)
+    ins: list[Name] = field(default_factory=list)
+    outs: dict[Name, int] = field(default_factory=dict)
+
+
 def _stacked(problem: Problem) -> Solution:
     """Lay out pieces of a large scope one below the other; each keeps the order in which wires come from above."""
     count = len(problem.boxes)
     inner = [(edge[0], edge[2]) for edge in problem.edges if edge[0] >= 0 and edge[2] >= 0 and edge[0] != edge[2]]
-    place = _pieces(_low(ranks(count, inner), inner))
-    last = max(place)
-    if any(tail >= 0 and head >= 0 and place[tail] > place[head] for tail, _, head, _, _, _ in problem.edges):
+    place = _pieces(latest(ranks(count, inner), inner))
+    if any(place[tail] > place[head] for tail, head in inner):
         return engine.simple(problem)  # a cycle: nothing leads upwards between pieces
-    # Every edge is a row of parts, a part a piece. What comes from one port of one box runs as one until its last piece.
-    borders: list[dict[object, int]] = [{} for _ in range(last + 1)]
-    parts: list[list[tuple[int, object]]] = []
-    edges: list[dict[object, tuple[object, int, object, int, float, float]]] = [{} for _ in range(last + 1)]
-    for number, (tail, tail_port, head, head_port, wide, high) in enumerate(problem.edges):
-        first, final = max(place[tail] if tail >= 0 else 0, 0), place[head] if head >= 0 else last
-        name = tail, tail_port
-        row: list[tuple[int, object]] = []
-        for piece in range(first, final + 1):
-            comes: object = ("port", name) if piece > first else tail if tail >= 0 else ("in", -1 - tail)
-            goes: object = ("port", name) if piece < final else head if head >= 0 else ("out", -1 - head)
-            key: object = number if piece == final else name
-            label = (wide, high) if piece == final else (0.0, 0.0)
-            ports = tail_port if piece == first else -1, head_port if piece == final else -1
-            if piece < final:
-                borders[piece].setdefault(name, len(borders[piece]))
-            edges[piece].setdefault(key, (comes, ports[0], goes, ports[1], *label))
-            row.append((piece, key))
-        parts.append(row)
-    if any(len(names) > CROSSING for names in borders):
-        return engine.simple(problem)
-
+    pieces = [_Piece() for _ in range(max(place) + 1)]
+    last = len(pieces) - 1
     index = [0] * count
-    members: list[list[int]] = [[] for _ in range(last + 1)]
     for k, piece in enumerate(place):
-        index[k] = len(members[piece])
-        members[piece].append(k)
-    corners: list[Point] = [(0.0, 0.0)] * count
-    curves: list[dict[object, tuple[tuple[Point, ...], Point | None]]] = []
-    above: dict[object, float] = {}
-    y = 0.0
-    ins: tuple[float, ...] = ()
-    outs: tuple[float, ...] = ()
-    order: list[object] = []
-    for piece in range(last + 1):
-        gap = 24.0 + 3.0 * len(order) if piece else 0.0
-        upper = {("port", name): k for k, name in enumerate(order)} if piece else {("in", k): k for k in range(problem.ins)}
-        names = borders[piece] if piece < last else {}
-        lower = {("port", name): k for name, k in names.items()} if piece < last else {("out", k): k for k in range(problem.outs)}
-        rows = edges[piece]
+        index[k] = len(pieces[piece].members)
+        pieces[piece].members.append(k)
+    for k, (tail, tail_port, head, _, _, _) in enumerate(problem.edges):
+        final = place[head] if head >= 0 else last
+        for piece in range(place[tail] if tail >= 0 else 0, final + 1):
+            pieces[piece].passing.append(k)
+            if piece < final:
+                pieces[piece].outs.setdefault((tail, tail_port), len(pieces[piece].outs))
+    if any(len(piece.outs) > CROSSING for piece in pieces):
+        return engine.simple(problem)
+    solutions: list[Solution] = []
+    shifts: list[Point] = []
+    for number, here in enumerate(pieces):
+        if number:
+            above, (dx, dy) = pieces[number - 1], shifts[-1]
+            xs = {name: solutions[-1].outs[k] + dx for name, k in above.outs.items()}
+            here.ins = sorted(xs, key=lambda name: xs[name])
+        _wire(problem, pieces, place, index, number)
         asked = Problem(
-            tuple(problem.boxes[k] for k in members[piece]),
-            len(upper),
-            len(lower),
-            tuple(
-                (
-                    -1 - upper[tail] if isinstance(tail, tuple) else index[tail],  # type: ignore[index]
-                    tail_port,
-                    -1 - lower[head] if isinstance(head, tuple) else index[head],  # type: ignore[index]
-                    head_port,
-                    wide,
-                    high,
-                )
-                for tail, tail_port, head, head_port, wide, high in rows.values()
-            ),
+            tuple(problem.boxes[k] for k in here.members),
+            len(here.ins) if number else problem.ins,
+            len(here.outs) if number < last else problem.outs,
+            tuple(here.edges.values()),
             problem.nodesep,
             problem.ranksep,
-            ordered=piece > 0,
+            ordered=number > 0,
         )
-        found = route.clear(asked, engine.solve_all([asked])[0])
-        shift = median([above[name] - found.ins[k] for k, name in enumerate(order)]) if order else 0.0
-        top = y + gap
-        for k in members[piece]:
-            x0, y0 = found.boxes[index[k]]
-            corners[k] = (x0 + shift, y0 + top)
-        moved = {}
-        for key, curve, label in zip(rows, found.edges, found.labels, strict=True):
-            moved[key] = (
-                tuple((px + shift, py + top) for px, py in curve),
-                None if label is None else (label[0] + shift, label[1] + top),
-            )
-        curves.append(moved)
-        if piece == 0:
-            ins = tuple(x + shift for x in found.ins)
-        if piece == last:
-            outs = tuple(x + shift for x in found.outs)
-        above = {name: found.outs[k] + shift for name, k in names.items()}
-        order = sorted(above, key=lambda name: above[name])
-        y = top + found.height
+        found = route.clear(asked, engine.solve_all([asked])[0], align=False)
+        shift = 0.0, 0.0
+        if number:
+            gap = 24.0 + 3.0 * len(here.ins)
+            across = median(xs[name] - found.ins[k] for k, name in enumerate(here.ins)) if here.ins else 0.0
+            shift = across, dy + solutions[-1].height + gap
+        solutions.append(found)
+        shifts.append(shift)
+    return _joined(problem, pieces, place, index, solutions, shifts)
 
-    whole, labels = [], []
-    for number, row in enumerate(parts):
+
+def _wire(problem: Problem, pieces: Sequence[_Piece], place: Sequence[int], index: Sequence[int], number: int) -> None:
+    """Give a piece the parts of the edges that it holds."""
+    here, last = pieces[number], len(pieces) - 1
+    upper = {name: -1 - k for k, name in enumerate(here.ins)}
+    for k in here.passing:
+        tail, tail_port, head, head_port, wide, high = problem.edges[k]
+        first, final = place[tail] if tail >= 0 else 0, place[head] if head >= 0 else last
+        name = tail, tail_port
+        start = (index[tail] if tail >= 0 else tail, tail_port) if number == first else (upper[name], -1)
+        if number == final:
+            here.edges[k] = (*start, index[head] if head >= 0 else head, head_port, wide, high)
+        else:
+            here.edges[name] = (*start, -1 - here.outs[name], -1, 0.0, 0.0)
+
+
+def _joined(
+    problem: Problem,
+    pieces: Sequence[_Piece],
+    place: Sequence[int],
+    index: Sequence[int],
+    solutions: Sequence[Solution],
+    shifts: Sequence[Point],
+) -> Solution:
+    """Put the pieces' layouts together and join the parts of each wire between them."""
+    count, last = len(problem.boxes), len(pieces) - 1
+
+    def moved(piece: int, point: Point) -> Point:
+        return (point[0] + shifts[piece][0], point[1] + shifts[piece][1])
+
+    at = [{key: k for k, key in enumerate(piece.edges)} for piece in pieces]
+    curves: list[tuple[Point, ...]] = []
+    labels: list[Point | None] = []
+    for number, (tail, tail_port, head, _, _, _) in enumerate(problem.edges):
+        first, final = place[tail] if tail >= 0 else 0, place[head] if head >= 0 else last
         points: list[Point] = []
-        centre: Point | None = None
-        for piece, key in row:
-            curve, label = curves[piece][key]
-            centre = label or centre
-            if points:
-                (x1, y1), (x2, y2) = points[-1], curve[0]
+        for piece in range(first, final + 1):
+            k = at[piece][number if piece == final else (tail, tail_port)]
+            part = [moved(piece, point) for point in solutions[piece].edges[k]]
+            if points:  # a swing through the gap
+                (x1, y1), (x2, y2) = points[-1], part[0]
                 points += [(x1, (y1 + y2) / 2), (x2, (y1 + y2) / 2)]
-            points += curve if not points or points[-1] != curve[0] else curve[1:]
-        whole.append(tuple(points))
-        labels.append(centre if problem.edges[number][4] else None)
-    left = min([x for x, _ in corners] + [x for curve in whole for x, _ in curve])
+            points += part
+        label = solutions[final].labels[at[final][number]]
+        curves.append(tuple(points))
+        labels.append(None if label is None else moved(final, label))
+    corners = [moved(place[k], solutions[place[k]].boxes[index[k]]) for k in range(count)]
+    left = min([x for x, _ in corners] + [x for curve in curves for x, _ in curve])
+
+    def settled(points: Iterable[Point]) -> tuple[Point, ...]:
+        return tuple((x - left, y) for x, y in points)
+
     return Solution(
-        max([corners[k][0] + problem.boxes[k][0] for k in range(count)]) - left,
-        y,
-        tuple((x - left, y0) for x, y0 in corners),
-        tuple(x - left for x in ins),
-        tuple(x - left for x in outs),
-        tuple(tuple((x - left, y0) for x, y0 in curve) for curve in whole),
+        max(x + box[0] for (x, _), box in zip(corners, problem.boxes, strict=True)) - left,
+        shifts[last][1] + solutions[last].height,
+        settled(corners),
+        tuple(x + shifts[0][0] - left for x in solutions[0].ins),
+        tuple(x + shifts[last][0] - left for x in solutions[last].outs),
+        tuple(map(settled, curves)),
         tuple(None if label is None else (label[0] - left, label[1]) for label in labels),
         "pieces",
     )
-
-
-def _low(rank: list[int], edges: Sequence[tuple[int, int]]) -> list[int]:
-    """Move what needs nothing down to where it is used first."""
-    fed = {head for _, head in edges}
-    used: dict[int, int] = {}
-    for tail, head in edges:
-        if tail not in fed:
-            used[tail] = min(used.get(tail, rank[head]), rank[head])
-    return [used.get(k, level + 1) - 1 for k, level in enumerate(rank)]
 
 
 def _pieces(rank: Sequence[int]) -> list[int]:
@@ -212,7 +219,7 @@ def wrapped(problem: Problem, solution: Solution, aspect: float, least: int = LO
     for columns in range(2, most + 1):
         found = _cuts(gaps, height, columns)
         edges = [0.0, *found, height]
-        tallest = max(b - a for a, b in zip(edges, edges[1:], strict=False))
+        tallest = max(b - a for a, b in pairwise(edges))
         ratio = (width + COLUMN) * (len(found) + 1) / (tallest + COLUMN)
         off = abs(math.log(ratio / aspect))
         if found and off < best[0]:
@@ -288,12 +295,12 @@ def _columns(problem: Problem, solution: Solution, cuts: Sequence[float]) -> Sol
     # The wires at each cut, from left to right: the one on the left runs outermost.
     crossing: list[list[float]] = [[] for _ in cuts]
     for row in pieces:
-        for (one, curve), (two, _) in zip(row, row[1:], strict=False):
+        for (one, curve), (two, _) in pairwise(row):
             crossing[min(one, two)].append(curve[-1][0])
     tracks = [sorted(set(xs)) for xs in crossing]
     most = max(map(len, tracks), default=0)
     head = TRACK * (most + 1)
-    tallest = max(b - a for a, b in zip(bounds, bounds[1:], strict=False))
+    tallest = max(b - a for a, b in pairwise(bounds))
     left, offsets = 0.0, []
     for piece in range(last + 1):
         low = min(spans[piece], default=0.0)

@@ -252,12 +252,20 @@ def rounded(points: Sequence[Point], radius: float = 7.0) -> tuple[Point, ...]:
     return tuple(result)
 
 
-def clear(problem: Problem, solution: Solution) -> Solution:
-    """Move wire ends onto their ports and lead wires around boxes that they pass through."""
+def clear(problem: Problem, solution: Solution, *, align: bool = True) -> Solution:
+    """Move wire ends onto their ports and lead wires around boxes that they pass through.
+
+    Parameters
+    ----------
+    problem, solution
+        A scope and its layout.
+    align : bool
+        Move the ways out below the ways in.
+    """
     rectangles = [(x, y, x + box[0], y + box[1]) for (x, y), box in zip(solution.boxes, problem.boxes, strict=True)]
     xs = [x for box in rectangles for x in (box[0], box[2])] + [p[0] for curve in solution.edges for p in curve]
     room = (min(xs, default=0.0) - ROOM, -1.0, max(xs, default=0.0) + ROOM, solution.height + 1.0)
-    aligned = _aligned(solution.ins, solution.outs)
+    aligned = _aligned(solution.ins, solution.outs) if align else solution.outs
     lowest = max((box[3] for box in rectangles), default=0.0) + 2
     bands = rows(rectangles)
     curves = []

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from graphviz_nets.config import Options
 from graphviz_nets.drawing import theme as themes
 from graphviz_nets.drawing.captions import TIMES
-from graphviz_nets.drawing.theme import PLAIN, thickness
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire, boxes
 from graphviz_nets.drawing.engine import Point
 from graphviz_nets.drawing.layout import Placement, Size, Task, layouts
 from graphviz_nets.drawing.text import Font, font, visible
+from graphviz_nets.drawing.theme import PLAIN, thickness
 
 SCHEMA = 1
 """Version of the JSON form."""

@@ -256,5 +256,5 @@ def thickness(elements: int) -> float:
     """
     if elements <= 0:
         return PLAIN
-    share = (min(elements, _LARGEST) ** _POWER - 1) / (_LARGEST**_POWER - 1)
+    share: float = (min(elements, _LARGEST) ** _POWER - 1) / (_LARGEST**_POWER - 1)
     return round(_THIN + (_THICK - _THIN) * share, 2)

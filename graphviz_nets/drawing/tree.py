@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TypeAlias
 
 from graphviz_nets.config import Options
@@ -253,8 +253,9 @@ class Tree:
         return [child for child in self.shown(place) if isinstance(child, Place)]
 
     def _expand(self, patterns: Sequence[str]) -> None:
-        """Open what the patterns name and all around it; a run unfolds where they name another member than the first."""
-        for item in [*self.groups.values(), *self.leaves.values()]:
+        """Open what the patterns name and all around it; runs unfold where they name another member than the first."""
+        items: list[Item] = [*self.groups.values(), *self.leaves.values()]
+        for item in items:
             if not any(fnmatchcase(item.id, pattern) for pattern in patterns):
                 continue
             if isinstance(item, Place):
@@ -376,9 +377,9 @@ def _lifted(edges: Iterable[Edge]) -> dict[Place, Pairs]:
         assert over is not None and under is not None
         while over is not under:
             if deep(over) >= deep(under):
-                a, over = over, over.parent  # type: ignore[assignment]
+                a, over = over, over.parent
             else:
-                b, under = under, under.parent  # type: ignore[assignment]
+                b, under = under, under.parent
             assert over is not None and under is not None
         if a is not b:
             found.setdefault(over, {})[id(a), id(b)] = a, b
@@ -482,7 +483,7 @@ def _uses(child: Item, users: Users) -> list[set[object]]:
 def _chains(looks: Looks, children: Sequence[Item], alike: dict[int, list[Item]], leaves: int) -> list[Fold]:
     """Find the runs of equal children each of which feeds the next; single boxes from a number of them on."""
     makers, users = _wiring(children)
-    found = []
+    found: list[Fold] = []
     for items in alike.values():
         free = [item for item in items if item.fold is None]
         least = 2 if isinstance(items[0], Place) else leaves
@@ -506,7 +507,7 @@ def _chains(looks: Looks, children: Sequence[Item], alike: dict[int, list[Item]]
         for start in [*starts, *free]:
             chain = [start]
             while id(chain[-1]) not in seen and id(chain[-1]) in link:
-                nxt, ways_on = link[id(chain[-1])]
+                nxt, _ = link[id(chain[-1])]
                 seen.add(id(chain[-1]))
                 if before[id(nxt)] != 1 or id(nxt) in seen:
                     break
@@ -548,7 +549,7 @@ def _split(
 def _parallel(looks: Looks, children: Sequence[Item], alike: dict[int, list[Item]]) -> list[Fold]:
     """Find the equal children, three or more, that stand between the same neighbours and are called alike."""
     makers, users = _wiring(children)
-    found = []
+    found: list[Fold] = []
     for items in alike.values():
         free = [item for item in items if item.fold is None]
         if len(free) < 3:
@@ -557,7 +558,9 @@ def _parallel(looks: Looks, children: Sequence[Item], alike: dict[int, list[Item
         for item in free:
             sources = tuple(_sources(looks, item, makers))
             uses = tuple(
-                frozenset((user.look, _maker(user)) if user.fold else (user.look, 0) for user, _ in users.get(value, ()))
+                frozenset(
+                    (user.look, _maker(user)) if user.fold else (user.look, 0) for user, _ in users.get(value, ())
+                )
                 for value in item.outs
             )
             sides.setdefault((sources, uses, _pattern(item)), []).append(item)

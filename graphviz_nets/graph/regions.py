@@ -99,10 +99,35 @@ def hubs(count: int, edges: Edges, reach: int = 6) -> list[int]:
     found = [k for k in range(count) if len(heads[k]) > limit]
     if not found:
         return []
-    # The ranks of the graph without these nodes: their own wires must not stretch it.
+    # The graph without these nodes: their own wires must not stretch it. A user may stand as early as its inputs allow,
+    # or as late as its users do; what needs nothing else stands where it is used.
     chosen = set(found)
-    rank = ranks(count, [edge for edge in edges if edge[0] not in chosen])
-    return [k for k in found if max(rank[h] for h in heads[k]) - min(rank[h] for h in heads[k]) > reach]
+    rest = [edge for edge in edges if edge[0] not in chosen]
+    early = ranks(count, rest)
+    late = latest(early, rest)
+
+    def spread(users: set[int]) -> int:
+        return max(max(rank[k] for k in users) - min(rank[k] for k in users) for rank in (early, late))
+
+    return [k for k in found if spread(heads[k]) > reach]
+
+
+def latest(early: Sequence[int], edges: Edges) -> list[int]:
+    """Return the latest rank of each node that keeps all its edges pointing down; ends stay at their earliest.
+
+    Examples
+    --------
+    >>> latest([0, 1, 2, 0], [(0, 1), (1, 2), (3, 2)])
+    [0, 1, 2, 1]
+    """
+    _, forward = topological(len(early), edges)
+    after: list[list[int]] = [[] for _ in early]
+    for tail, head in forward:
+        after[tail].append(head)
+    late = list(early)
+    for node in sorted(range(len(early)), key=lambda k: -early[k]):
+        late[node] = min((late[head] - 1 for head in after[node]), default=early[node])
+    return late
 
 
 def cuts(count: int, edges: Edges, start: int, end: int) -> list[int]:
@@ -398,7 +423,7 @@ class Planner:
             result: Tree = [node for k, piece in enumerate(pieces) if k < largest for node in piece]
             for branch in branches:
                 result += self._group(branch, inner[largest], keys, depth)
-            return result + [node for node in sorted(ends)] + [n for p in pieces[largest + 1 :] for n in p]
+            return [*result, *sorted(ends), *(node for piece in pieces[largest + 1 :] for node in piece)]
         alike = merkle(count, [edge for part in inner for edge in part], keys)
         return self._row(pieces, inner, keys, [tuple(sorted(alike[n] for n in piece)) for piece in pieces], depth)
 
@@ -430,7 +455,8 @@ class Planner:
                     continue
                 small = len(members) <= MANY
                 each = self._each(pieces[k : k + period], inner[k : k + period], keys, depth)
-                run.append([members if small else _flat(each)])
+                inside: Tree = [*members] if small else _flat(each)
+                run.append([inside])
             units.append(run)
         return _chunks([*units, *self._each(pieces[done:], inner[done:], keys, depth)])
 
@@ -443,7 +469,8 @@ class Planner:
 def _runs(alike: Sequence[Hashable], pieces: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
     """Return the stretches that repeat, as (start, period, times) in order, those that cover most first chosen."""
     sizes = [len(piece) for piece in pieces]
-    waiting, found = [(0, len(pieces))], []
+    waiting = [(0, len(pieces))]
+    found: list[tuple[int, int, int]] = []
     while waiting and len(found) < RUNS:
         low, high = waiting.pop()
         run = tandem(alike[low:high], sizes[low:high]) if high - low > 1 else None

@@ -231,7 +231,8 @@ def shape_of(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 @shape("Where")
 def where(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Broadcast all three; the element type is the second's."""
-    return [(_dtype(inputs[1]), broadcast(*map(_dims, inputs)))]
+    known = [dims for dims in map(_dims, inputs) if dims is not None]
+    return [(_dtype(inputs[1]), broadcast(known) if len(known) == 3 else None)]
 
 
 @shape("Constant")
@@ -258,8 +259,8 @@ def constant_of_shape(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 @shape("Expand")
 def expand(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Broadcast to the constant second input."""
-    wanted = _integers(inputs[1])
-    return [(_dtype(inputs[0]), None if wanted is None else broadcast(_dims(inputs[0]), wanted))]
+    dims, wanted = _dims(inputs[0]), _integers(inputs[1])
+    return [(_dtype(inputs[0]), None if dims is None or wanted is None else broadcast([dims, wanted]))]
 
 
 @shape("Dropout")
