@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphviz_nets.config import Options
+from graphviz_nets.drawing.captions import TIMES
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Row, boxes
 from graphviz_nets.drawing.text import visible
 from graphviz_nets.drawing.theme import Palette, ink, ramp, theme, thickness
@@ -75,7 +76,7 @@ def _group(group: Group, names: dict[str, str], palette: Palette, diagram: Diagr
             continue
         yield f"{margin}subgraph cluster_{names[box.id]} {{"
         yield (
-            f"{margin}  graph [label={quoted(box.title)} id={quoted(box.id)} tooltip={quoted(box.id)} labeljust=l "
+            f"{margin}  graph [label={quoted(_counted(box))} id={quoted(box.id)} tooltip={quoted(box.id)} labeljust=l "
             f"style={quoted('rounded,filled')} fillcolor={quoted(palette.group)} color={quoted(palette.group_line)}]"
         )
         yield from _group(box.group, names, palette, diagram, depth + 1)
@@ -90,7 +91,7 @@ def _node(box: Box, name: str, palette: Palette, diagram: Diagram) -> str:
         share = 0.5 if value is None or high == low else (value - low) / (high - low)
         fill = palette.background if value is None else ramp(share)
         text = ink(fill)
-    rows = [f"<B>{_label(box.title or box.type)}</B>"]
+    rows = [f"<B>{_label(_counted(box))}</B>"]
     if box.type and box.type != box.title:
         rows.append(_label(box.type))
     rows += [_label(", ".join(box.caption))] if box.caption else []
@@ -106,6 +107,11 @@ def _node(box: Box, name: str, palette: Palette, diagram: Diagram) -> str:
         f'BGCOLOR="{fill}" COLOR="{line}">{table}</TABLE>'
     )
     return f"{name} [id={quoted(box.id)} tooltip={quoted(box.id)} fontcolor={quoted(text)} label=<{shape}>]"
+
+
+def _counted(box: Box) -> str:
+    """Return a box's title, with the number of equal ones that it stands for."""
+    return (box.title or box.type) + (f" {TIMES}{box.times}" if box.times > 1 else "")
 
 
 def _port(k: int, count: int) -> str:

@@ -176,7 +176,6 @@ def render(
         if unknown:
             say(f"warning: {overlay} names {len(unknown)} ids that are not in the model, such as {unknown[0]!r}")
         options = replace(options, overlay=values, overlay_title=heading)
-    warn_globs(model, options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PictureWarning)
         contents = dict(zip(outputs, draw(model, names, options), strict=True))
@@ -226,16 +225,6 @@ def drawing_options(base: Options, **given: Any) -> Options:
     if look.rankdir is not None and given["rankdir"] is None and options.rankdir == Options().rankdir:
         options = replace(options, rankdir=look.rankdir)
     return options
-
-
-def warn_globs(model: Model, options: Options) -> None:
-    """Say which ``--expand`` and ``--collapse`` patterns match no group."""
-    from fnmatch import fnmatchcase
-
-    names = [scope.id for scope in model.scopes.values()]
-    for pattern in (*options.expand, *options.collapse):
-        if not any(fnmatchcase(name, pattern) for name in names):
-            say(f"warning: no group matches {pattern!r}")
 
 
 def depth_of(text: str | None) -> int | str | None:

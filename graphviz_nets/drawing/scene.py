@@ -435,7 +435,8 @@ def _wire(curve: Sequence[Point], wire: Wire, final: bool) -> tuple[Shape, ...]:
 
 def _spoken(box: Box) -> str:
     """Return what a screen reader says of a box."""
-    parts = [box.title, box.type if box.type != box.title else "", *box.caption]
+    times = f"{box.times} times" if box.times > 1 else ""
+    parts = [box.title, times, box.type if box.type != box.title else "", *box.caption]
     return ", ".join(visible(part) for part in parts if part)
 
 

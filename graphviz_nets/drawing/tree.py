@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from graphviz_nets.config import Options
 from graphviz_nets.drawing.captions import NUMBER, between
 from graphviz_nets.drawing.leaves import Edge, Leaf
 from graphviz_nets.drawing.looks import Looks
+from graphviz_nets.errors import PictureWarning
 from graphviz_nets.graph import regions
 from graphviz_nets.graph.families import families
 from graphviz_nets.graph.ir import Model
@@ -243,11 +245,12 @@ class Tree:
                 self.opened |= set(level)
                 level = [child for kids in children for child in kids if isinstance(child, Place)]
                 depth += 1
-        if options.expand:
-            self._expand(options.expand)
-        for place in self.groups.values():
-            if any(fnmatchcase(place.id, pattern) for pattern in options.collapse):
-                self.opened.discard(place)
+        self._expand(options.expand)
+        for pattern in options.collapse:
+            found = [place for place in self.groups.values() if fnmatchcase(place.id, pattern)]
+            self.opened.difference_update(found)
+            if not found:
+                _unmatched(pattern)
 
     def _inside(self, place: Place) -> list[Place]:
         return [child for child in self.shown(place) if isinstance(child, Place)]
@@ -255,18 +258,19 @@ class Tree:
     def _expand(self, patterns: Sequence[str]) -> None:
         """Open what the patterns name and all around it; runs unfold where they name another member than the first."""
         items: list[Item] = [*self.groups.values(), *self.leaves.values()]
-        for item in items:
-            if not any(fnmatchcase(item.id, pattern) for pattern in patterns):
-                continue
-            if isinstance(item, Place):
-                self.opened.add(item)
-            here: Item | None = item
-            while here is not None and here.parent is not None:
-                if here.fold is not None and here is not here.fold.first:
-                    self.unfolded.add(here.fold)
-                here = here.parent
-                if here is not self.root:
-                    self.opened.add(here)
+        for pattern in patterns:
+            found = [item for item in items if fnmatchcase(item.id, pattern)]
+            if not found:
+                _unmatched(pattern)
+            self.opened.update(item for item in found if isinstance(item, Place))
+            for item in found:
+                here: Item | None = item
+                while here is not None and here.parent is not None:
+                    if here.fold is not None and here is not here.fold.first:
+                        self.unfolded.add(here.fold)
+                    here = here.parent
+                    if here is not self.root:
+                        self.opened.add(here)
 
     def stands(self, leaf: Leaf) -> tuple[Item, Leaf, Item | None]:
         """Return what is shown for a leaf.
@@ -321,6 +325,10 @@ def counterpart(item: Item, other: Item, leaf: Leaf) -> Leaf:
         other = other.order[place.index[id(child)]]
     assert isinstance(other, Leaf)
     return other
+
+
+def _unmatched(pattern: str) -> None:
+    warnings.warn(f"no group matches {pattern!r}", PictureWarning, stacklevel=2)
 
 
 # Building ---------------------------------------------------------------------------------------------------------
