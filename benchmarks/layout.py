@@ -99,14 +99,14 @@ def flat(path: Path) -> tuple[int, list[tuple[float, float]], list[tuple[int, in
     from graphviz_nets import api
     from graphviz_nets.config import Options
     from graphviz_nets.drawing.diagram import diagram
-    from graphviz_nets.drawing.scene import _Pen, themes
-    from graphviz_nets.drawing.text import font
+    from graphviz_nets.drawing.scene import Pen
 
     model = api.load(path)
     if len(model.graph.nodes) > FLAT:
         return len(model.graph.nodes), [], []
-    plan = diagram(model, Options(group="none", hubs=False, show=("attrs",)))
-    pen = _Pen(themes.theme("default", {}), font(None), font(None, bold=True), plan)
+    options = Options(group="none", hubs=False, show=("attrs",))
+    plan = diagram(model, options)
+    pen = Pen(plan, options)
     index = {box.id: k for k, box in enumerate(plan.root.boxes)}
     sizes = [pen.box(box).size for box in plan.root.boxes]
     return len(model.graph.nodes), sizes, [(index[link.source], index[link.target]) for link in plan.links]

@@ -59,7 +59,7 @@ class Renderer:
         As ``--to`` names it, and as ``formats`` lists it.
     suffixes : tuple of str
         Of file names, with their dots.
-    wants : {"diagram", "scene"}
+    wants : {"diagram", "scene", "page"}
         What `write` is given: boxes and links without coordinates, or shapes with them.
     write : callable
         ``write(picture, options)`` returns the file's bytes.

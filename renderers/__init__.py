@@ -37,15 +37,20 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
     >>> dot.startswith(b"digraph")
     True
     """
-    from graphviz_nets.drawing.diagram import diagram
+    from graphviz_nets.drawing.diagram import Plan
     from graphviz_nets.drawing.scene import scene
+    from graphviz_nets.drawing.sheets import with_sheets
 
     options = options or Options()
     renderers = [find(name) for name in formats]
-    plan = diagram(model, options)
-    pictures: dict[str, Any] = {"diagram": plan}
-    if any(renderer.wants != "diagram" for renderer in renderers):
-        pictures["scene"] = scene(plan, options)
+    wanted = {renderer.wants for renderer in renderers}
+    plan = Plan(model, options)
+    shown = plan.diagram()
+    pictures: dict[str, Any] = {"diagram": shown}
+    if wanted != {"diagram"}:
+        pictures["scene"] = scene(shown, options)
+    if "page" in wanted:
+        pictures["page"] = with_sheets(pictures["scene"], plan.whole(), options)
     return [renderer.write(pictures[renderer.wants], options) for renderer in renderers]
 
 

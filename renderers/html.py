@@ -32,7 +32,7 @@ def write(scene: Scene, options: Options) -> bytes:
     return page(scene).encode("utf-8", "backslashreplace")
 
 
-renderer = Renderer("html", "Interactive page (one file, works offline)", (".html", ".htm"), "scene", write)
+renderer = Renderer("html", "Interactive page (one file, works offline)", (".html", ".htm"), "page", write)
 
 
 def script() -> str:

@@ -59,6 +59,8 @@ class Box:
         How many equal ones it stands for.
     look : int
         Boxes with one number are equal but for names and weights; -1 for none.
+    closed : Box or None
+        How an open box looks when it is closed, where a page is to do that.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Box:
     value: float | None = None
     times: int = 1
     look: int = -1
+    closed: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,10 @@ class Diagram:
     problems: tuple[str, ...] = ()
 
 
+MOST = 6000
+"""Boxes that a page can open."""
+
+
 def boxes(group: Group) -> Iterator[Box]:
     """Yield every box of a group and of the open groups inside, outer ones first, in order."""
     waiting = list(reversed(group.boxes))
@@ -189,40 +196,69 @@ def diagram(model: Model, options: Options | None = None) -> Diagram:
     >>> [(box.title, len(box.rows)) for box in boxes(diagram(op.model([y])).root)]
     [('x', 0), ('Relu', 1), ('Neg', 0)]
     """
-    options = options or Options()
-    costs = cost.Costs(model)
-    found = leaves(model, options)
-    wiring = list(edges(model, found))
-    tree = Tree(model, [leaf for leaf in found if leaf.into is None], wiring, options)
-    root = _Maker(model, tree, costs, options, options.overlay).root()
-    links = _links(model, wiring, tree, options)
-    if options.hubs or options.stubs:
-        root, links = _with_stubs(root, links, options)
-    root = _with_wires(root, links)
-    seen = [box.value for box in boxes(root) if box.value is not None]
-    return Diagram(
-        root,
-        links,
-        model.name if options.title is None else options.title,
-        options.rankdir,
-        model.framework,
-        costs.summary().totals,
-        (options.overlay_title, min(seen), max(seen)) if seen else None,
-        model.problems,
-    )
+    return Plan(model, options or Options()).diagram()
+
+
+class Plan:
+    """A model made ready to be drawn, more or less open."""
+
+    def __init__(self, model: Model, options: Options) -> None:
+        self.model = model
+        self.options = options
+        self.costs = cost.Costs(model)
+        found = leaves(model, options)
+        self.wiring = list(edges(model, found))
+        self.tree = Tree(model, [leaf for leaf in found if leaf.into is None], self.wiring, options)
+
+    def diagram(self) -> Diagram:
+        """Return what a picture shows."""
+        return self._drawn(False)
+
+    def whole(self) -> Diagram | None:
+        """Return all that a page can show: everything open, as far as `MOST` boxes go, runs by their first members.
+
+        Each open box has its closed form beside it. None where nothing can open.
+        """
+        tree = self.tree
+        before = tree.opened, tree.unfolded, tree.known
+        opened = tree.opened | tree.within(MOST)
+        if not opened or sum(1 + len(tree.shown(place)) for place in opened) > 2 * MOST:
+            return None
+        tree.opened, tree.known = opened, {}
+        try:
+            return self._drawn(True)
+        finally:
+            tree.opened, tree.unfolded, tree.known = before
+
+    def _drawn(self, both: bool) -> Diagram:
+        model, options = self.model, self.options
+        root = _Maker(model, self.tree, self.costs, options, both).root()
+        links = _links(model, self.wiring, self.tree, options)
+        if options.hubs or options.stubs:
+            root, links = _with_stubs(root, links, options)
+        root = _with_wires(root, links)
+        seen = [box.value for box in boxes(root) if box.value is not None]
+        return Diagram(
+            root,
+            links,
+            model.name if options.title is None else options.title,
+            options.rankdir,
+            model.framework,
+            self.costs.summary().totals,
+            (options.overlay_title, min(seen), max(seen)) if seen else None,
+            model.problems,
+        )
 
 
 class _Maker:
-    """Makes the boxes of a diagram from its tree."""
+    """Makes the boxes of a diagram from its tree; with `both`, open ones with their closed form."""
 
-    def __init__(
-        self, model: Model, tree: Tree, costs: cost.Costs, options: Options, given: Mapping[str, float]
-    ) -> None:
+    def __init__(self, model: Model, tree: Tree, costs: cost.Costs, options: Options, both: bool) -> None:
         self.model = model
         self.tree = tree
         self.costs = costs
         self.options = options
-        self.given = given
+        self.both = both
 
     def root(self) -> Group:
         """Return all boxes, without wires."""
@@ -308,7 +344,8 @@ class _Maker:
             times=1 if fold is None else len(fold.members),
             look=place.look,
             details=details,
-            value=self.value(place),
+            value=self.value(place, group is not None),
+            closed=self.group(place, None) if group is not None and self.both else None,
         )
 
     def row(self, leaf: Leaf) -> cost.Row | None:
@@ -332,14 +369,14 @@ class _Maker:
         found = _details(row, leaf.type, leaf.nodes) if row is not None else _input_details(self.model, leaf)
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
 
-    def value(self, item: Item) -> float | None:
+    def value(self, item: Item, is_open: bool = False) -> float | None:
         """Return the overlay's value of a box: its own, else the sum over what it stands for."""
-        given = self.given
+        given = self.options.overlay
         if not given:
             return None
         if item.id in given:
             return given[item.id]
-        if isinstance(item, Place) and item in self.tree.opened:
+        if is_open:
             return None
         parts = [given[part.id] for leaf in self.tree.members(item) for part in (leaf, *leaf.rows) if part.id in given]
         return sum(parts) if parts else None

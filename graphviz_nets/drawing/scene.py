@@ -124,6 +124,8 @@ class Scene:
         What is known of every box and folded row.
     text_lacks : bool
         Whether some text needs glyphs that the font has not.
+    sheets : mapping of group id to Sheet
+        For a page that opens and closes groups; the outermost is ``""``.
     """
 
     width: float
@@ -140,6 +142,50 @@ class Scene:
     background: str | None = None
     font: Path | None = None
     text_lacks: bool = False
+    sheets: Mapping[str, Sheet] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Strand:
+    """A wire of a sheet: from a box (by number, or -1 for the border) to another, as a polyline.
+
+    `ports` are the (place among the source's outs or the sheet's ins, place among the target's ins or the sheet's
+    outs) pairs of the wires that it stands for, -1 for the middle.
+    """
+
+    source: int
+    target: int
+    ports: tuple[tuple[int, int], ...]
+    points: tuple[Point, ...]
+    label: Text | None
+    width: float
+    dashed: bool
+    values: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A group alone, its children closed: what a page needs to open it.
+
+    Attributes
+    ----------
+    size : (width, height)
+        With all children closed.
+    title : tuple of Shape
+        What its frame says, from its corner; nothing for the outermost.
+    boxes, rows : tuple of Item
+        Children, and the rows of their boxes.
+    ins, outs : tuple of points
+        Ports on its border.
+    """
+
+    size: Size
+    title: tuple[Shape, ...]
+    boxes: tuple[Item, ...]
+    rows: tuple[Item, ...]
+    strands: tuple[Strand, ...]
+    ins: tuple[Point, ...]
+    outs: tuple[Point, ...]
 
 
 def scene(diagram: Diagram, options: Options | None = None) -> Scene:
@@ -162,8 +208,7 @@ def scene(diagram: Diagram, options: Options | None = None) -> Scene:
     ['x', 'Relu']
     """
     options = options or Options()
-    look = themes.theme(options.theme, options.themes)
-    pen = _Pen(look, font(options.font), font(options.font, bold=True), diagram)
+    pen = Pen(diagram, options)
     aspect = None if options.aspect is None else options.aspect[0] / options.aspect[1]
     placed = _place(diagram, pen, aspect)
     items = _items(diagram, pen, placed)
@@ -182,7 +227,7 @@ def scene(diagram: Diagram, options: Options | None = None) -> Scene:
         (*header, *items, *footer),
         diagram.title,
         diagram.rankdir,
-        look,
+        pen.look,
         details | pen.rows,
         f"{diagram.framework} network with {totals['layers'] or totals['nodes']} layers",
         diagram.framework,
@@ -203,19 +248,20 @@ class Sketch:
     rows: tuple[tuple[str, float, tuple[Shape, ...]], ...]
 
 
-class _Pen:
+class Pen:
     """Measures and draws boxes in one look."""
 
-    def __init__(self, look: themes.Theme, plain: Font, bold: Font, diagram: Diagram) -> None:
-        self.look = look
-        self.plain = plain
-        self.bold = bold
+    def __init__(self, diagram: Diagram, options: Options) -> None:
+        self.look = themes.theme(options.theme, options.themes)
+        self.plain: Font = font(options.font)
+        self.bold: Font = font(options.font, bold=True)
         self.overlay = diagram.overlay
         self.lacks = False
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.sketches: dict[str, Sketch] = {}
         self.widths: dict[tuple[int, str, int, int], float] = {}
-        for box in boxes(diagram.root):  # equal boxes get equal sizes, so that equal groups are laid out alike
+        for drawn in boxes(diagram.root):  # equal boxes get equal sizes, so that equal groups are laid out alike
+            box = drawn.closed or drawn
             if box.group is None and box.look >= 0:
                 width = self.box(box).size[0]
                 self.widths[self.alike(box)] = max(width, self.widths.get(self.alike(box), 0.0))
@@ -305,6 +351,16 @@ class _Pen:
         _, low, high = self.overlay
         return themes.ramp((box.value - low) / (high - low) if high > low else 0.5)
 
+    def title(self, box: Box, inner: Placement) -> Text:
+        """Return the title of an open group."""
+        size = self.look.small + 0.5
+        found = self.text(*inner.title, frame_title(box), bold=True, size=size, width=WIDEST, style="muted")
+        return replace(found, y=found.y + self.look.small + 1)
+
+    def title_width(self, box: Box) -> float:
+        """Return the room that the title of an open group takes."""
+        return self.text(0, 0, frame_title(box), bold=True, size=self.look.small + 0.5).width
+
     def label(self, wire: Wire) -> Size:
         """Return the room that a wire's label takes."""
         if not wire.label:
@@ -312,13 +368,13 @@ class _Pen:
         return (self.text(0, 0, wire.label, size=self.look.small - 1).width + 8, LINE - 1)
 
 
-def _place(diagram: Diagram, pen: _Pen, aspect: float | None) -> dict[str, Placement]:
+def _place(diagram: Diagram, pen: Pen, aspect: float | None) -> dict[str, Placement]:
     """Lay out every group, inner ones first."""
-    order: list[tuple[str, Group, str | None]] = [("", diagram.root, None)]
+    order: list[tuple[str, Group, float | None]] = [("", diagram.root, None)]
     for _, group, _ in order:
-        order += [(box.id, box.group, _frame_title(box)) for box in group.boxes if box.group is not None]
+        order += [(box.id, box.group, pen.title_width(box)) for box in group.boxes if box.group is not None]
     height: dict[str, int] = {}
-    levels: dict[int, list[tuple[str, Group, str | None]]] = {}
+    levels: dict[int, list[tuple[str, Group, float | None]]] = {}
     for entry in reversed(order):
         name, group, _ = entry
         height[name] = max((height[box.id] + 1 for box in group.boxes if box.group is not None), default=0)
@@ -330,14 +386,13 @@ def _place(diagram: Diagram, pen: _Pen, aspect: float | None) -> dict[str, Place
             sizes = [placed[box.id].size if box.group is not None else pen.box(box).size for box in group.boxes]
             inside = {box.id: placed[box.id] for box in group.boxes if box.group is not None}
             labels = [pen.label(wire) for wire in group.wires]
-            wide = None if title is None else pen.text(0, 0, title, bold=True, size=pen.look.small + 0.5).width
-            tasks.append(Task(group, sizes, inside, labels if any(w for w, _ in labels) else (), wide))
+            tasks.append(Task(group, sizes, inside, labels if any(w for w, _ in labels) else (), title))
         found = layouts(tasks, diagram.rankdir, aspect)
         placed.update((name, place) for (name, _, _), place in zip(levels[level], found, strict=True))
     return placed
 
 
-def _frame_title(box: Box) -> str:
+def frame_title(box: Box) -> str:
     """Return what stands at the top of an open group."""
     if box.times == 1:
         return box.title
@@ -345,7 +400,7 @@ def _frame_title(box: Box) -> str:
     return f"{box.title}  {TIMES}{box.times}" + (f", {weights} weights" if weights != "none" else "")
 
 
-def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list[Item]:
+def _items(diagram: Diagram, pen: Pen, placed: Mapping[str, Placement]) -> list[Item]:
     """Return frames of open groups, then wires, then boxes, then the wires' labels."""
     frames: list[Item] = []
     wires: list[Item] = []
@@ -355,44 +410,17 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
     for name, group, x0, y0 in waiting:
         here = placed[name]
         for box, (x, y) in zip(group.boxes, here.boxes, strict=True):
-            about = {
-                "label": _spoken(box),
-                "parent": name,
-                "details": {
-                    **box.details,
-                    "id": box.id,
-                    "kind": box.kind,
-                    "type": box.type,
-                    "rows": [r.id for r in box.rows],
-                },
-            }
             if box.group is not None:
                 inner = placed[box.id]
-                title = pen.text(
-                    *inner.title, _frame_title(box), bold=True, size=pen.look.small + 0.5, width=WIDEST, style="muted"
-                )
-                shapes: tuple[Shape, ...] = (
-                    Rect(0, 0, *inner.size, "group", 8.0),
-                    replace(title, y=title.y + pen.look.small + 1),
-                )
+                title = pen.title(box, inner)
+                shapes: tuple[Shape, ...] = (Rect(0, 0, *inner.size, "group", 8.0), title)
                 frames.append(
-                    Item(box.id, box.shown_as, x0 + x, y0 + y, inner.size, shapes, can_open=True, is_open=True, **about)  # type: ignore[arg-type]
-                )
+                    Item(box.id, box.shown_as, x0 + x, y0 + y, inner.size, shapes, can_open=True, is_open=True,
+                         **_about(box, name))
+                )  # fmt: skip
                 waiting.append((box.id, box.group, x0 + x, y0 + y))
             else:
-                sketch = pen.box(box)
-                rows = tuple(row for row, _, _ in sketch.rows)
-                place = x0 + x, y0 + y
-                nodes.append(
-                    Item(box.id, box.shown_as, *place, sketch.size, sketch.shapes, category=box.kind,
-                         can_open=box.members > 0, rows=rows, **about)  # type: ignore[arg-type]
-                )  # fmt: skip
-                for row, (name_, down, drawn) in zip(box.rows, sketch.rows, strict=True):
-                    said = ", ".join(visible(part) for part in (row.title, row.type, *row.caption))
-                    size = (sketch.size[0], ROW)
-                    nodes.append(
-                        Item(name_, "row", place[0], place[1] + down, size, drawn, said, row.kind, parent=box.id)
-                    )
+                nodes += box_items(box, pen, x0 + x, y0 + y, name)
         for wire, curve, label in zip(group.wires, here.wires, here.labels, strict=True):
             ends = {"source": wire.source or name, "target": wire.target or name, "control": wire.control}
             final = (bool(wire.target) and not wire.target_port.strip("\0")) or "\0" in wire.target_port
@@ -413,6 +441,25 @@ def _items(diagram: Diagram, pen: _Pen, placed: Mapping[str, Placement]) -> list
                 )
                 labels.append(Item("", "label", x0, y0, (0, 0), (halo, text), **ends))  # type: ignore[arg-type]
     return frames + wires + nodes + labels
+
+
+def _about(box: Box, parent: str) -> dict[str, Any]:
+    known = {"id": box.id, "kind": box.kind, "type": box.type, "rows": [row.id for row in box.rows]}
+    return {"label": _spoken(box), "parent": parent, "details": {**box.details, **known}}
+
+
+def box_items(box: Box, pen: Pen, x: float, y: float, parent: str) -> list[Item]:
+    """Return a closed box and its rows as items."""
+    sketch = pen.box(box)
+    rows = tuple(row for row, _, _ in sketch.rows)
+    found = [
+        Item(box.id, box.shown_as, x, y, sketch.size, sketch.shapes, category=box.kind, can_open=box.members > 0,
+             rows=rows, **_about(box, parent))
+    ]  # fmt: skip
+    for row, (name, down, drawn) in zip(box.rows, sketch.rows, strict=True):
+        said = ", ".join(visible(part) for part in (row.title, row.type, *row.caption))
+        found.append(Item(name, "row", x, y + down, (sketch.size[0], ROW), drawn, said, row.kind, parent=box.id))
+    return found
 
 
 def _wire(curve: Sequence[Point], wire: Wire, final: bool) -> tuple[Shape, ...]:
@@ -440,7 +487,7 @@ def _spoken(box: Box) -> str:
     return ", ".join(visible(part) for part in parts if part)
 
 
-def _header(diagram: Diagram, pen: _Pen) -> tuple[list[Item], float, float]:
+def _header(diagram: Diagram, pen: Pen) -> tuple[list[Item], float, float]:
     """Return the title and its totals, the height they take, and the least width of the picture."""
     if not diagram.title:
         return [], MARGIN, 0.0
@@ -448,7 +495,7 @@ def _header(diagram: Diagram, pen: _Pen) -> tuple[list[Item], float, float]:
     return [Item("", "title", 0, 0, (0, 0), (title,), diagram.title)], MARGIN + 30, title.width + 2 * MARGIN
 
 
-def _legend(diagram: Diagram, pen: _Pen, y: float) -> tuple[list[Item], float, float]:
+def _legend(diagram: Diagram, pen: Pen, y: float) -> tuple[list[Item], float, float]:
     """Return the overlay's legend, or nothing; the height and width it takes."""
     if diagram.overlay is None:
         return [], 0.0, 0.0

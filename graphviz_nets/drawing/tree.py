@@ -235,22 +235,27 @@ class Tree:
             self.opened = set(self.groups.values())
             self.unfolded = self.folds
         else:
-            count, level = len(self.shown(self.root)), self._inside(self.root)
-            depth = 0
-            while level:
-                children = [self.shown(place) for place in level]
-                count += sum(len(kids) - 1 for kids in children)
-                if (count > BOXES) if options.depth is None else (depth >= int(options.depth)):
-                    break
-                self.opened |= set(level)
-                level = [child for kids in children for child in kids if isinstance(child, Place)]
-                depth += 1
+            self.opened = self.within(BOXES) if options.depth is None else self.within(None, int(options.depth))
         self._expand(options.expand)
         for pattern in options.collapse:
             found = [place for place in self.groups.values() if fnmatchcase(place.id, pattern)]
             self.opened.difference_update(found)
             if not found:
                 _unmatched(pattern)
+
+    def within(self, most: int | None, depth: int | None = None) -> set[Place]:
+        """Return the groups of the upper levels, as many levels as show no more boxes, or so many levels."""
+        found: set[Place] = set()
+        count, level, done = len(self.shown(self.root)), self._inside(self.root), 0
+        while level:
+            children = [self.shown(place) for place in level]
+            count += sum(len(kids) - 1 for kids in children)
+            if (most is not None and count > most) or (depth is not None and done >= depth):
+                break
+            found |= set(level)
+            level = [child for kids in children for child in kids if isinstance(child, Place)]
+            done += 1
+        return found
 
     def _inside(self, place: Place) -> list[Place]:
         return [child for child in self.shown(place) if isinstance(child, Place)]
