@@ -12,18 +12,19 @@ import io
 import json
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.config import Options
-from graphviz_nets.drawing.scene import Scene, Text
+from graphviz_nets.drawing.scene import Curve, Polygon, Rect, Scene, Shape, Text
 from graphviz_nets.drawing.text import roboto, visible
 from graphviz_nets.plugins import Renderer
 
 from .plain import strict
 from .svg import escape, family_of, rules, svg
 
-MODULES = ("page_view.js", "page_panel.js", "page.js")
+MODULES = ("page_view.js", "page_panel.js", "page_shapes.js", "page_warp.js", "page_sheets.js", "page.js")
 HERE = Path(__file__).resolve().parent
 
 
@@ -74,16 +75,92 @@ def boxes(scene: Scene) -> dict[str, dict[str, Any]]:
     return found
 
 
+def shapes(scene: Scene) -> Iterator[Shape]:
+    """Yield every shape that the page may come to show."""
+    for item in scene.items:
+        yield from item.shapes
+    for sheet in scene.sheets.values():
+        yield from sheet.title
+        for item in (*sheet.boxes, *sheet.rows):
+            yield from item.shapes
+        for strand in sheet.strands:
+            if strand.label is not None:
+                yield strand.label
+                yield Rect(0, 0, 0, 0, "halo")
+                yield Rect(0, 0, 0, 0, "halo-group")
+            yield from (Curve(()), Polygon(()))
+
+
+def sheets(scene: Scene) -> dict[str, Any]:
+    """Return the sheets as compact data: lists in a fixed order, as ``page_sheets.js`` reads them."""
+    found = {}
+    for name, sheet in scene.sheets.items():
+        rows: dict[str, list[Any]] = {}
+        for row in sheet.rows:
+            rows.setdefault(row.parent, []).append(row)
+        boxes = []
+        for item in sheet.boxes:
+            inside = [
+                [visible(row.id), short(row.y - item.y), visible(row.label), [drawn(s) for s in row.shapes]]
+                for row in rows.get(item.id, ())
+            ]
+            place = [short(value) for value in (item.x, item.y, *item.box)]
+            own = [drawn(shape) for shape in item.shapes]
+            boxes.append([visible(item.id), item.kind, *place, int(item.can_open), visible(item.label), own, inside])
+        strands = [
+            [
+                strand.source,
+                strand.target,
+                [list(pair) for pair in strand.ports],
+                [short(value) for point in strand.points for value in point],
+                0 if strand.label is None else drawn(strand.label),
+                strand.width,
+                int(strand.dashed),
+                visible(strand.values),
+            ]
+            for strand in sheet.strands
+        ]
+        ports = {side: [[short(x), short(y)] for x, y in getattr(sheet, side)] for side in ("ins", "outs")}
+        frame = [drawn(shape) for shape in sheet.title]
+        size = [short(value) for value in sheet.size]
+        found[visible(name)] = {"size": size, "frame": frame, "boxes": boxes, "strands": strands, **ports}
+    return found
+
+
+def short(value: float) -> float:
+    """Return a coordinate with one decimal."""
+    rounded = round(value, 1)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def drawn(shape: Shape) -> list[Any]:
+    """Return a rectangle or a text as ``page_shapes.js`` reads it."""
+    if isinstance(shape, Rect):
+        sizes = [short(value) for value in (shape.x, shape.y, shape.width, shape.height, shape.radius)]
+        return ["r", shape.style, *sizes, shape.fill or 0]
+    assert isinstance(shape, Text)
+    place = [short(value) for value in (shape.x, shape.y, shape.size, shape.width)]
+    return [
+        "t",
+        shape.style,
+        *place,
+        int(shape.bold),
+        shape.anchor,
+        visible(shape.text),
+        shape.fill or 0,
+        visible(shape.whole),
+    ]
+
+
 def style(scene: Scene) -> str:
     """Return the page's stylesheet: the font, our rules, and both palettes."""
-    styles = dict.fromkeys(
-        shape.style for item in scene.items for shape in item.shapes if getattr(shape, "fill", None) is None
-    )
+    styles = dict.fromkeys(shape.style for shape in shapes(scene) if getattr(shape, "fill", None) is None)
+    light = rules(styles, scene.theme.light, "") if scene.sheets else ""
     dark = rules(styles, scene.theme.dark, "[data-theme=dark] ")
     follow = rules(styles, scene.theme.dark, ":root:not([data-theme=light]) ")
     faces = "".join(face(scene, bold) for bold in (False, True))
     own = (HERE / "page.css").read_text("utf-8")
-    return f"{faces}{own}{dark}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+    return f"{light}{faces}{own}{dark}@media screen and (prefers-color-scheme:dark){{{follow}}}"
 
 
 def face(scene: Scene, bold: bool) -> str:
@@ -91,7 +168,7 @@ def face(scene: Scene, bold: bool) -> str:
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
-    used = {char for item in scene.items for shape in item.shapes if isinstance(shape, Text) for char in shape.text}
+    used = {char for shape in shapes(scene) if isinstance(shape, Text) for char in shape.text}
     options = subset.Options(flavor="woff", hinting=False, desubroutinize=True, layout_features=["kern"])
     options.notdef_outline = True
     options.recalc_timestamp = False
@@ -113,7 +190,9 @@ def page(scene: Scene) -> str:
     """Return the whole page."""
     css, code = style(scene), script()
     totals = scene.totals
-    data = {"boxes": boxes(scene), "problems": list(scene.problems), "totals": dict(totals)}
+    data: dict[str, Any] = {"boxes": boxes(scene), "problems": list(scene.problems), "totals": dict(totals)}
+    if scene.sheets:
+        data |= {"sheets": sheets(scene), "open": [visible(item.id) for item in scene.items if item.is_open]}
     policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
     title = escape(scene.title or "network")
     described = escape(visible(f"{scene.title or 'network'}: {scene.description}"))
@@ -136,6 +215,8 @@ def page(scene: Scene) -> str:
 <button id="fit" title="Fit the drawing (0)">Fit</button>
 <button id="in" title="Zoom in (+)" aria-label="Zoom in">+</button>
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
+<button id="deeper" title="Open one more level of groups" hidden>Open</button>
+<button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
 <button id="theme" title="Light or dark">Theme</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>

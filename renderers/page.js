@@ -1,25 +1,49 @@
-import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged } from "./page_view.js";
+import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged, go, scaleOf } from "./page_view.js";
 import { data, make, short, card, panel } from "./page_panel.js";
-// Wires events to the view and the panel.
+import { sheets, canOpen, isOpen, onDraw, change, uncover, spot, level, start } from "./page_sheets.js";
+// Wires events to the view, the sheets and the panel.
 const boxes = new Map();
-for (const element of drawing.querySelectorAll("[data-id]")) {
-  boxes.set(element.dataset.id, element);
-  element.setAttribute("tabindex", "-1");
-}
-const wires = [...drawing.querySelectorAll("g.wire")];
 const side = document.getElementById("panel");
 const tip = document.getElementById("card");
 const search = document.getElementById("search");
+const names = Object.keys(data.boxes);
+let order = [];
+let hits = [];
+let found = new Set();
+let turn = -1;
 let chosen = null;
 
+// What is drawn has changed: find the boxes again, in reading order, and mark what is marked.
+function gather() {
+  boxes.clear();
+  for (const element of drawing.querySelectorAll("[data-id]")) {
+    boxes.set(element.dataset.id, element);
+    element.setAttribute("tabindex", "-1");
+    element.classList.toggle("hit", found.has(element.dataset.id));
+    element.classList.toggle("chosen", element.dataset.id === chosen);
+  }
+  order = [...boxes.keys()];
+  near();
+}
+
+function near() {
+  const shown = chosen === null ? null : (boxes.get(chosen) || { dataset: {} }).dataset.rowOf || chosen;
+  for (const wire of drawing.querySelectorAll("g.wire")) {
+    wire.classList.toggle("near", shown !== null && (wire.dataset.from === shown || wire.dataset.to === shown));
+  }
+}
+
 function choose(id, how) {
+  if (sheets.size && how === "go") {
+    uncover(id);
+    if (!boxes.has(id) && spot(id)) go(spot(id));
+  }
   const element = boxes.get(id);
   if (!element) return;
   clear(false);
   chosen = id;
   element.classList.add("chosen");
-  const shown = element.dataset.rowOf || id;
-  for (const wire of wires) wire.classList.toggle("near", wire.dataset.from === shown || wire.dataset.to === shown);
+  near();
   side.replaceChildren(...panel(id, (other) => choose(other, "go")));
   const close = Object.assign(make("button", "×"), { className: "close", title: "Close (Escape)" });
   close.setAttribute("aria-label", "Close");
@@ -30,16 +54,29 @@ function choose(id, how) {
   tip.hidden = true;
   history.replaceState(null, "", "#" + encodeURIComponent(id));
   if (how === "go") centre(element);
-  element.focus({ preventScroll: true });
+  boxes.get(id).focus({ preventScroll: true });
 }
 
 function clear(forget) {
-  if (chosen !== null) boxes.get(chosen).classList.remove("chosen");
-  for (const wire of wires) wire.classList.remove("near");
+  if (chosen !== null && boxes.has(chosen)) boxes.get(chosen).classList.remove("chosen");
   chosen = null;
+  near();
   side.hidden = true;
   delete side.dataset.id;
   if (forget) history.replaceState(null, "", location.pathname + location.search);
+}
+
+// Open or close a group; its corner stays where it is on the screen.
+function toggle(id) {
+  const [dx, dy] = change([id], !isOpen(id), id);
+  pan(-dx * scaleOf(), -dy * scaleOf());
+  tip.hidden = true;
+  if (boxes.has(id)) boxes.get(id).focus({ preventScroll: true });
+}
+
+function all(deeper) {
+  change(level(deeper), deeper);
+  fit();
 }
 
 function under(event) {
@@ -50,8 +87,13 @@ function under(event) {
 stage.addEventListener("click", (event) => {
   if (wasDragged()) return;
   const id = under(event);
-  if (id === null) clear(true);
+  if (id !== null && event.target.closest(".sign")) toggle(id);
+  else if (id === null) clear(true);
   else choose(id);
+});
+stage.addEventListener("dblclick", (event) => {
+  const id = under(event);
+  if (id !== null && canOpen(id)) toggle(id);
 });
 stage.addEventListener("mousemove", (event) => {
   const id = under(event);
@@ -69,7 +111,6 @@ stage.addEventListener("mousemove", (event) => {
 stage.addEventListener("mouseleave", () => (tip.hidden = true));
 
 // The keyboard: arrows walk along wires and rows, + - 0 zoom, Enter pins, Escape closes.
-const order = [...boxes.keys()];
 function step(forward) {
   const here = document.activeElement.dataset ? document.activeElement.dataset.id : undefined;
   const at = here === undefined ? (forward ? -1 : order.length) : order.indexOf(here);
@@ -91,7 +132,10 @@ addEventListener("keydown", (event) => {
     if (focused === undefined || event.shiftKey) pan(...moves[event.key]);
     else step(event.key === "ArrowDown" || event.key === "ArrowRight");
   } else if (event.key === "n" || event.key === "p") step(event.key === "n");
-  else if (event.key === "Enter" && focused !== undefined) choose(focused);
+  else if (event.key === "Enter" && focused !== undefined) {
+    if (canOpen(focused)) toggle(focused);
+    choose(focused);
+  }
   else if (event.key === "Enter" && order.length) step(true);
   else if (event.key === "+" || event.key === "=") zoom(1.25);
   else if (event.key === "-") zoom(0.8);
@@ -102,13 +146,12 @@ addEventListener("keydown", (event) => {
 });
 
 // Search: every box whose name, id or type holds the text; Enter goes to the next one.
-let hits = [];
-let turn = -1;
 search.addEventListener("input", () => {
   const text = search.value.trim().toLowerCase();
-  hits = text ? order.filter((id) => [id, data.boxes[id].name, data.boxes[id].type].some((part) => String(part || "").toLowerCase().includes(text))) : [];
+  hits = text ? names.filter((id) => [id, data.boxes[id].name, data.boxes[id].type].some((part) => String(part || "").toLowerCase().includes(text))) : [];
+  found = new Set(hits);
   turn = -1;
-  for (const [id, element] of boxes) element.classList.toggle("hit", hits.includes(id));
+  for (const [id, element] of boxes) element.classList.toggle("hit", found.has(id));
   document.getElementById("hits").textContent = text ? `${hits.length} found` : "";
 });
 search.addEventListener("keydown", (event) => {
@@ -127,6 +170,12 @@ document.getElementById("theme").addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
 });
 
+for (const [id, deeper] of [["deeper", true], ["shallower", false]]) {
+  const button = document.getElementById(id);
+  button.hidden = !sheets.size;
+  button.addEventListener("click", () => all(deeper));
+}
+
 const totals = data.totals;
 const parts = [];
 if (totals.layers !== null) parts.push(`${totals.layers} layers`);
@@ -141,8 +190,11 @@ if (data.problems.length) {
 }
 function follow() {
   const id = decodeURIComponent(location.hash.slice(1));
-  if (boxes.has(id)) choose(id, "go");
+  if (Object.hasOwn(data.boxes, id)) choose(id, "go");
 }
+onDraw(gather);
 fit();
+start();
+gather();
 follow();
 addEventListener("hashchange", follow);

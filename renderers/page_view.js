@@ -4,9 +4,36 @@ export const drawing = document.getElementById("drawing");
 const view = { x: 0, y: 0, k: 1 };
 const size = { w: drawing.viewBox.baseVal.width, h: drawing.viewBox.baseVal.height };
 
+const watchers = [];
+export const onMove = (watcher) => watchers.push(watcher);
+
 function apply() {
   drawing.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.k})`;
+  for (const watcher of watchers) watcher();
 }
+
+// The part of the drawing that is in view, with half a screen around it: left, top, right, bottom.
+export function visible() {
+  const room = stage.getBoundingClientRect();
+  const [w, h] = [room.width / view.k, room.height / view.k];
+  const [x, y] = [-view.x / view.k, -view.y / view.k];
+  return [x - w / 2, y - h / 2, x + w * 1.5, y + h * 1.5];
+}
+
+export function resize(width, height) {
+  size.w = width;
+  size.h = height;
+  drawing.setAttribute("width", width);
+  drawing.setAttribute("height", height);
+  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const paper = drawing.querySelector(":scope > rect");
+  if (paper) {
+    paper.setAttribute("width", width);
+    paper.setAttribute("height", height);
+  }
+}
+
+export const scaleOf = () => view.k;
 
 export function fit() {
   const room = stage.getBoundingClientRect();
@@ -44,7 +71,16 @@ export function centre(element) {
   if (view.k < 0.5) zoom(0.8 / view.k);
   const box = element.getBoundingClientRect();
   const covered = room.width > 700 && !document.getElementById("panel").hidden ? 340 : 0;
-  pan(room.left + (room.width - covered) / 2 - box.left - box.width / 2, room.top + room.height / 2 - box.top - box.height / 2);
+  // Of a box larger than the view, its beginning is shown.
+  const wide = Math.min(box.width, room.width - covered - 24);
+  const high = Math.min(box.height, room.height - 24);
+  pan(room.left + (room.width - covered) / 2 - box.left - wide / 2, room.top + room.height / 2 - box.top - high / 2);
+}
+
+// Bring a place of the drawing into the middle.
+export function go(place) {
+  const room = stage.getBoundingClientRect();
+  pan(room.width / 2 - (place.at[0] + place.size[0] / 2) * view.k - view.x, room.height / 2 - (place.at[1] + Math.min(place.size[1] / 2, room.height / 2 / view.k)) * view.k - view.y);
 }
 
 export function reveal(element) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from graphviz_nets import api
 from graphviz_nets.config import Options
+from graphviz_nets.drawing.diagram import diagram
+from graphviz_nets.drawing.scene import scene
 from graphviz_nets.drawing.text import visible
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
@@ -212,3 +215,164 @@ def test_hostile_names_are_text(visit: Any) -> None:
         assert panel.get_attribute("data-id") == element.get_attribute("data-id")
     assert "<script>alert(1)</script>" in page.locator("#problems").inner_text()
     assert visible("\0nul") in page.locator("#drawing").inner_html()
+
+
+# Opening and closing groups ---------------------------------------------------------------------------------------
+
+
+def grouped() -> Model:
+    """Groups in groups, a run of equal ones, a long skip, several ports."""
+    op = Builder("grouped")
+    x = op.input("x", "float32", (1, 8))
+    y = op.input("y", "float32", (1, 8))
+    skip = x
+    for outer in range(3):
+        for inner in range(3):
+            op.scope = (f"stage{outer}", f"block{inner}")
+            a = op.Sin(op.Cos(x))
+            b = op.Tanh(op.Abs(y)) if inner == outer else op.Neg(op.Exp(y))
+            x, y = op.Add(a, b), op.Mul(a, b)
+        op.scope = (f"stage{outer}",)
+        x = op.Add(x, skip)
+    op.scope = ()
+    return op.model([op.Add(x, y)])
+
+
+SCENE = """() => {
+  const number = (text) => text.match(/-?[0-9.]+/g).map(Number);
+  const boxes = [...document.querySelectorAll('#drawing g.box')].map((g) => {
+    const [x, y] = number(g.getAttribute('transform'));
+    const r = g.querySelector('rect');
+    const room = g.querySelectorAll(':scope > rect');
+    const sizes = [...room].map((e) => [+e.getAttribute('x') + +e.getAttribute('width'), +e.getAttribute('y') + +e.getAttribute('height')]);
+    return {id: g.dataset.id, parent: g.dataset.parent || '', open: g.getAttribute('aria-expanded') === 'true',
+            x, y, w: Math.max(...sizes.map((s) => s[0])), h: Math.max(...sizes.map((s) => s[1]))};
+  });
+  const wires = [...document.querySelectorAll('#drawing g.wire')].map((g) => {
+    const path = g.querySelector('path');
+    const length = path.getTotalLength();
+    const points = [];
+    for (let at = 0; at <= length; at += 4) { const p = path.getPointAtLength(at); points.push([p.x, p.y]); }
+    return {from: g.dataset.from, to: g.dataset.to, points};
+  });
+  return {boxes, wires};
+}"""
+
+
+def scene_faults(found: Any) -> list[str]:
+    """Return what is wrong with the boxes and wires that a browser shows."""
+    wrong = []
+    boxes = {box["id"]: box for box in found["boxes"]}
+    for one in boxes.values():
+        if one["parent"]:
+            room = boxes[one["parent"]]
+            inside = room["x"] <= one["x"] + 0.1 and room["y"] <= one["y"] + 0.1
+            inside &= one["x"] + one["w"] <= room["x"] + room["w"] + 0.1
+            if not inside or one["y"] + one["h"] > room["y"] + room["h"] + 0.1:
+                wrong.append(f"{one['id']} is outside {one['parent']}")
+        for two in boxes.values():
+            if one["id"] < two["id"] and one["parent"] == two["parent"]:
+                apart = one["x"] + one["w"] <= two["x"] + 0.1 or two["x"] + two["w"] <= one["x"] + 0.1
+                if not apart and one["y"] + one["h"] > two["y"] + 0.1 and two["y"] + two["h"] > one["y"] + 0.1:
+                    wrong.append(f"{one['id']} overlaps {two['id']}")
+    for wire in found["wires"]:
+        for box in boxes.values():
+            if box["open"]:
+                continue
+            for x, y in wire["points"]:
+                across = box["x"] + 1.5 < x < box["x"] + box["w"] - 1.5
+                if across and box["y"] + 1.5 < y < box["y"] + box["h"] - 1.5:
+                    wrong.append(f"{wire['from']} -> {wire['to']} passes through {box['id']}")
+                    break
+    return wrong
+
+
+def test_a_group_opens_and_closes_by_sign_double_click_and_key(visit: Any) -> None:
+    page = visit(grouped(), depth=0)
+    stage = box(page, "stage1")
+    assert stage.get_attribute("role") == "button" and stage.get_attribute("aria-expanded") == "false"
+    assert box(page, "x").get_attribute("role") is None
+    before = stage.bounding_box()
+    stage.locator(".sign").click()
+    assert box(page, "stage1").get_attribute("aria-expanded") == "true"
+    assert page.locator('[data-parent="stage1"]').count() > 1
+    after = box(page, "stage1").bounding_box()
+    assert abs(before["x"] - after["x"]) < 2 and abs(before["y"] - after["y"]) < 2  # the corner stays
+    box(page, "stage1").locator(".sign").first.click()
+    assert box(page, "stage1").get_attribute("aria-expanded") == "false"
+    box(page, "stage2").dblclick(position={"x": 12, "y": 12})
+    assert box(page, "stage2").get_attribute("aria-expanded") == "true"
+    box(page, "stage0").focus()
+    page.keyboard.press("Enter")
+    assert box(page, "stage0").get_attribute("aria-expanded") == "true"
+    assert page.get_by_role("complementary").get_attribute("data-id") == "stage0"
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR", "BT", "RL"])
+def test_whatever_is_open_boxes_stay_apart_and_wires_clear(visit: Any, rankdir: str) -> None:
+    page = visit(grouped(), depth=0, rankdir=rankdir, repeats=False)
+    assert scene_faults(page.evaluate(SCENE)) == []
+    chance = random.Random(rankdir)
+    for _ in range(8):
+        ids = [b["id"] for b in page.evaluate(SCENE)["boxes"] if b["id"].startswith("stage")]
+        can = [name for name in ids if box(page, name).get_attribute("role") == "button"]
+        page.evaluate(
+            'id => document.querySelector(`[data-id="${CSS.escape(id)}"] .sign`).dispatchEvent('
+            "new MouseEvent('click', {bubbles: true}))",
+            chance.choice(can),
+        )
+        assert scene_faults(page.evaluate(SCENE)) == []
+
+
+def test_a_link_and_a_search_open_what_is_around_a_box(visit: Any) -> None:
+    name = "stage1/block0/Sin"
+    page = visit(grouped(), f"#{name}", depth=0, repeats=False)
+    panel = page.get_by_role("complementary")
+    assert panel.get_attribute("data-id") == name
+    assert box(page, "stage1").get_attribute("aria-expanded") == "true" and box(page, name).is_visible()
+    search = page.get_by_role("searchbox")
+    search.fill("stage2/block1/Cos")
+    search.press("Enter")
+    assert panel.get_attribute("data-id") == "stage2/block1/Cos" and box(page, "stage2/block1/Cos").is_visible()
+
+
+def test_levels_open_and_close(visit: Any) -> None:
+    page = visit(grouped(), depth=0)
+    start = page.locator("#drawing g.box").count()
+    page.get_by_role("button", name="Open").and_(page.locator("#deeper")).click()
+    more = page.locator("#drawing g.box").count()
+    page.locator("#deeper").click()
+    most = page.locator("#drawing g.box").count()
+    assert start < more < most
+    page.locator("#shallower").click()
+    page.locator("#shallower").click()
+    assert page.locator("#drawing g.box").count() == start
+    assert visit(lenet()).locator("#deeper").is_hidden()
+
+
+def test_the_page_begins_with_what_the_picture_shows(visit: Any) -> None:
+    for depth in (0, 1, None):
+        page = visit(grouped(), depth=depth)
+        options = Options(depth=depth)
+        shown = {
+            item.id for item in scene(diagram(grouped(), options), options).items if item.id and item.kind != "row"
+        }
+        assert {b["id"] for b in page.evaluate(SCENE)["boxes"]} == shown
+        assert scene_faults(page.evaluate(SCENE)) == []
+
+
+def test_a_large_page_draws_what_is_in_view(visit: Any) -> None:
+    op = Builder("large")
+    x = op.input("x", "float32", (1, 8))
+    for k in range(1500):
+        op.scope = (f"g{k // 100}",)
+        x = op.Sin(x) if k % 3 else op.Cos(x)
+    large = op.model([x])
+    page = visit(large, depth=1, repeats=False, group="scopes")
+    alive = page.locator("#drawing g.box").count()
+    assert 10 < alive < 600
+    far = next(node.id for node in reversed(large.graph.nodes))
+    page.evaluate("id => (location.hash = encodeURIComponent(id))", far)
+    box(page, far).wait_for(state="visible", timeout=5000)
+    assert page.get_by_role("complementary").get_attribute("data-id") == far
+    assert page.locator("#drawing g.box").count() < 900

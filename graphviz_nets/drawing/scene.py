@@ -27,6 +27,7 @@ LINE = 15.0
 ROW = 18.0
 SIDE = 9.0
 ARROW = 7.0
+SIGN = 22.0
 MARGIN = 16.0
 
 
@@ -251,11 +252,13 @@ class Sketch:
 class Pen:
     """Measures and draws boxes in one look."""
 
-    def __init__(self, diagram: Diagram, options: Options) -> None:
+    def __init__(self, diagram: Diagram, options: Options, signs: bool = False) -> None:
         self.look = themes.theme(options.theme, options.themes)
         self.plain: Font = font(options.font)
         self.bold: Font = font(options.font, bold=True)
         self.overlay = diagram.overlay
+        # Boxes that a page can open have room for the sign that does it.
+        self.signs = {box.id for box in boxes(diagram.root) if box.closed is not None} if signs else set()
         self.lacks = False
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.sketches: dict[str, Sketch] = {}
@@ -304,7 +307,8 @@ class Pen:
         edges = [*(line.x + line.width + SIDE for line in (*lines, *badge)), *(wide for wide, _ in rows)]
         # A second sheet behind says that there is more inside, a third that there are several.
         sheet = 0.0 if not box.members else 4.0 if box.times == 1 else 8.0
-        width = round(max(NARROWEST, *edges) + 0.5) + sheet
+        sign = SIGN if box.id in self.signs else 0.0
+        width = round(max(NARROWEST, *edges) + 0.5) + sheet + sign
         width = max(width, self.widths.get(self.alike(box), 0.0)) if box.look >= 0 else width
         body = 10 + LINE * len(lines)
         height = body + ROW * len(rows) + (2 if rows else 0)

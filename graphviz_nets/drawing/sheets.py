@@ -10,7 +10,7 @@ from graphviz_nets.config import Options
 from graphviz_nets.drawing import route
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
 from graphviz_nets.drawing.layout import Placement, Task, layouts
-from graphviz_nets.drawing.scene import Item, Pen, Rect, Scene, Shape, Sheet, Strand, box_items
+from graphviz_nets.drawing.scene import SIGN, Item, Pen, Rect, Scene, Shape, Sheet, Strand, box_items
 from graphviz_nets.drawing.theme import thickness
 
 STEPS = 6
@@ -31,7 +31,7 @@ def with_sheets(scene: Scene, whole: Diagram | None, options: Options) -> Scene:
     """
     if whole is None:
         return scene
-    pen = Pen(whole, options)
+    pen = Pen(whole, options, signs=True)
     open_boxes: list[tuple[Box | None, Group]] = [(None, whole.root)]
     for _, group in open_boxes:
         open_boxes += [(box, box.group) for box in group.boxes if box.group is not None]
@@ -40,7 +40,7 @@ def with_sheets(scene: Scene, whole: Diagram | None, options: Options) -> Scene:
     for (box, _), (group, _) in zip(open_boxes, closed, strict=True):
         labels = [pen.label(wire) for wire in group.wires]
         sizes = [pen.box(child).size for child in group.boxes]
-        wide = None if box is None else pen.title_width(box)
+        wide = None if box is None else pen.title_width(box) + SIGN
         tasks.append(Task(group, sizes, {}, labels if any(w for w, _ in labels) else (), wide))
     sheets: dict[str, Sheet] = {}
     details: dict[str, Mapping[str, Any]] = {}

@@ -1,0 +1,250 @@
+import { element, shapeOf, rounded } from "./page_shapes.js";
+import { warp, strandPoints } from "./page_warp.js";
+import { data } from "./page_panel.js";
+import { drawing, resize, onMove, visible } from "./page_view.js";
+// What is drawn: the page's own picture, or, where groups can open, sheets inside sheets. Only what is in view becomes elements.
+const MARGIN = 16;
+const MANY = 2500;
+export const sheets = new Map();
+const parents = new Map();
+const open = new Set(data.open || []);
+const flow = drawing.dataset.rankdir;
+let layouts = new Map();
+let drawn = [];
+let places = new Map();
+const alive = new Map();
+const listeners = [];
+const layers = {};
+
+for (const [id, given] of Object.entries(data.sheets || {})) {
+  const boxes = given.boxes.map(([name, kind, x, y, w, h, members, label, shapes, rows]) => {
+    parents.set(name, id);
+    for (const [row] of rows) parents.set(row, id);
+    return { name, kind, at: [x, y], size: [w, h], members, label, shapes, rows };
+  });
+  const strands = given.strands.map(([source, target, ports, flat, label, width, dashed, values]) => {
+    const points = [];
+    for (let k = 0; k < flat.length; k += 2) points.push([flat[k], flat[k + 1]]);
+    return { source, target, ports, points, label, width, dashed, values };
+  });
+  sheets.set(id, { ...given, boxes, strands });
+}
+export const canOpen = (id) => id !== "" && sheets.has(id);
+export const isOpen = (id) => open.has(id);
+export const onDraw = (listener) => listeners.push(listener);
+export const above = (id) => parents.get(id);
+
+function layoutOf(id) {
+  const known = layouts.get(id);
+  if (known) return known;
+  const sheet = sheets.get(id);
+  const found = warp(sheet, sheet.boxes.map((box) => (open.has(box.name) && sheets.has(box.name) ? layoutOf(box.name) : null)));
+  layouts.set(id, found);
+  return found;
+}
+
+// Everything that is shown, with where it is; elements are made when they come into view.
+function arrange() {
+  layouts = new Map();
+  drawn = [];
+  places = new Map();
+  const waiting = [["", MARGIN, MARGIN]];
+  while (waiting.length) {
+    const [id, x, y] = waiting.pop();
+    const sheet = sheets.get(id);
+    const layout = layoutOf(id);
+    if (id !== "") drawn.push({ layer: "frames", key: `frame ${id}`, at: [x, y], size: layout.size, make: () => frame(id, sheet, layout, x, y) });
+    sheet.boxes.forEach((box, k) => {
+      const { at, size } = layout.boxes[k];
+      const place = [x + at[0], y + at[1]];
+      places.set(box.name, { at: place, size });
+      for (const [row] of box.rows) places.set(row, { at: place, size });
+      if (layout.inner[k]) waiting.push([box.name, ...place]);
+      else drawn.push({ layer: "boxes", key: `box ${box.name}`, at: place, size, make: () => boxOf(box, place, id) });
+    });
+    sheet.strands.forEach((strand, number) => {
+      strand.ports.forEach((pair, k) => {
+        const points = strandPoints(sheet, layout, strand, pair, flow).map(([a, b]) => [a + x, b + y]);
+        const xs = points.map((p) => p[0]);
+        const ys = points.map((p) => p[1]);
+        const low = [Math.min(...xs), Math.min(...ys)];
+        const size = [Math.max(...xs) - low[0], Math.max(...ys) - low[1]];
+        const arrives = strand.target >= 0 && !(layout.inner[strand.target] && pair[1] >= 0);
+        const make = () => wire(strand, points, arrives, name(sheet, strand.source, id), name(sheet, strand.target, id));
+        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, at: low, size, make });
+        if (!k && strand.label) {
+          const wide = strand.label[5];
+          const near = nearest(strand.points, [strand.label[2], strand.label[3] - 4]);
+          const spot = layout.point(near);
+          const place = [x + spot[0] + strand.label[2] - near[0], y + spot[1] + strand.label[3] - near[1]];
+          const room = { at: [place[0] - wide / 2 - 2, place[1] - 10], size: [wide + 4, 13] };
+          drawn.push({ layer: "labels", key: `label ${id} ${number}`, ...room, make: () => label(strand, place, id) });
+        }
+      });
+    });
+  }
+  const whole = layoutOf("").size;
+  resize(whole[0] + 2 * MARGIN, whole[1] + 2 * MARGIN);
+}
+
+// The point of a polyline that is nearest to another: a text keeps its distance to its wire.
+function nearest(points, [x, y]) {
+  let best = points[0];
+  let least = Infinity;
+  for (let k = 1; k < points.length; k++) {
+    const [a, b] = [points[k - 1], points[k]];
+    const [dx, dy] = [b[0] - a[0], b[1] - a[1]];
+    const t = Math.max(0, Math.min(1, ((x - a[0]) * dx + (y - a[1]) * dy) / (dx * dx + dy * dy || 1)));
+    const p = [a[0] + dx * t, a[1] + dy * t];
+    const far = Math.hypot(p[0] - x, p[1] - y);
+    if (far < least) [best, least] = [p, far];
+  }
+  return best;
+}
+
+const name = (sheet, number, id) => (number < 0 ? id : sheet.boxes[number].name);
+
+function place(group, x, y) {
+  group.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)})`);
+  return group;
+}
+
+function hooks(id, kind, parent, spoken) {
+  const found = { class: "box", "data-id": id, "data-kind": kind, "aria-label": spoken, tabindex: "-1" };
+  if (parent) found["data-parent"] = parent;
+  if (canOpen(id)) Object.assign(found, { role: "button", "aria-expanded": String(open.has(id)) });
+  return found;
+}
+
+// The sign that opens and closes a box.
+function sign(x, y, opened) {
+  const d = opened ? "M-4 0H4" : "M-4 0H4M0-4V4";
+  return element("g", { class: "sign", transform: `translate(${x} ${y})` }, element("rect", { x: -8, y: -8, width: 16, height: 16, rx: 4 }), element("path", { d }));
+}
+
+function frame(id, sheet, layout, x, y) {
+  const box = sheets.get(parents.get(id)).boxes.find((other) => other.name === id);
+  const group = place(element("g", hooks(id, box.kind, parents.get(id), box.label)), x, y);
+  const [rect, title] = sheet.frame.map((about) => shapeOf(about));
+  rect.setAttribute("width", layout.size[0].toFixed(1));
+  rect.setAttribute("height", layout.size[1].toFixed(1));
+  const left = layout.point([sheet.frame[1][2], 0])[0];
+  title.setAttribute("x", left.toFixed(1));
+  group.append(rect, title, sign(left + sheet.frame[1][5] + 15, 14, true));
+  return [group];
+}
+
+function boxOf(box, at, parent) {
+  const group = place(element("g", hooks(box.name, box.kind, parent, box.label)), ...at);
+  group.append(...box.shapes.map((about) => shapeOf(about)));
+  if (canOpen(box.name)) group.append(sign(box.size[0] - (box.kind === "fold" ? 22 : 18), (box.size[1] - 4) / 2, false));
+  const rows = box.rows.map(([id, down, spoken, shapes]) => {
+    const row = element("g", { class: "row", "data-id": id, "data-row-of": box.name, "aria-label": spoken, tabindex: "-1" });
+    row.append(...shapes.map((about) => shapeOf(about)));
+    return place(row, at[0], at[1] + down);
+  });
+  return [group, ...rows];
+}
+
+function wire(strand, points, arrives, source, target) {
+  const group = element("g", { class: "wire", "data-from": source, "data-to": target });
+  if (strand.values) group.append(element("title", {}, strand.values));
+  const path = element("path", { class: "wire", fill: "none", "stroke-width": strand.width });
+  if (strand.dashed) path.setAttribute("stroke-dasharray", "4 3");
+  group.append(path);
+  if (arrives && points.length > 1) {
+    const size = 7 + 1.6 * (strand.width - 1.25);
+    const tip = points[points.length - 1];
+    const before = points[points.length - 2];
+    const length = Math.hypot(tip[0] - before[0], tip[1] - before[1]) || 1;
+    const [ux, uy] = [(tip[0] - before[0]) / length, (tip[1] - before[1]) / length];
+    const [bx, by] = [tip[0] - ux * size, tip[1] - uy * size];
+    const half = size * 0.42;
+    const corners = [tip, [bx - uy * half, by + ux * half], [bx + uy * half, by - ux * half]];
+    group.append(element("polygon", { class: "arrow", points: corners.map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" ") }));
+    points = [...points.slice(0, -1), [tip[0] - ux * Math.min(size * 0.6, length), tip[1] - uy * Math.min(size * 0.6, length)]];
+  }
+  path.setAttribute("d", rounded(points, 6));
+  return [group];
+}
+
+function label(strand, at, id) {
+  const wide = strand.label[5];
+  const halo = element("rect", { class: id ? "halo-group" : "halo", x: -wide / 2 - 2, y: -10, width: wide + 4, height: 13, rx: 3 });
+  const text = shapeOf(["t", strand.label[1], 0, 0, ...strand.label.slice(4)]);
+  return [place(element("g", { class: "label" }, halo, text), ...at)];
+}
+
+// Make what has come into view, drop what has left it.
+function paint() {
+  const all = drawn.length <= MANY;
+  const [left, top, right, bottom] = visible();
+  const wanted = new Set();
+  const fresh = { frames: [], wires: [], boxes: [], labels: [] };
+  for (const part of drawn) {
+    const [x, y] = part.at;
+    if (!all && (x > right || y > bottom || x + part.size[0] < left || y + part.size[1] < top)) continue;
+    wanted.add(part.key);
+    if (alive.has(part.key)) continue;
+    const made = part.make();
+    alive.set(part.key, made);
+    fresh[part.layer].push(...made);
+  }
+  for (const [key, made] of alive) {
+    if (wanted.has(key)) continue;
+    for (const item of made) item.remove();
+    alive.delete(key);
+  }
+  for (const [layer, made] of Object.entries(fresh)) layers[layer].append(...made);
+  if (Object.values(fresh).some((made) => made.length)) for (const listener of listeners) listener();
+}
+
+function redraw() {
+  arrange();
+  for (const made of alive.values()) for (const item of made) item.remove();
+  alive.clear();
+  paint();
+}
+
+// Open or close groups; returns how far the box at hand has moved on the drawing.
+export function change(ids, opened, at) {
+  const before = places.get(at);
+  for (const id of ids) if (canOpen(id)) opened ? open.add(id) : open.delete(id);
+  redraw();
+  const after = places.get(at);
+  return before && after ? [after.at[0] - before.at[0], after.at[1] - before.at[1]] : [0, 0];
+}
+
+// Open everything around a box, so that it is drawn.
+export function uncover(id) {
+  const closed = [];
+  for (let here = parents.get(id); here; here = parents.get(here)) if (!open.has(here)) closed.push(here);
+  if (closed.length) change(closed, true);
+}
+
+export const spot = (id) => places.get(id);
+
+// The groups of the outermost closed level, or of the innermost open one.
+export function level(deeper) {
+  const depth = (id) => {
+    let count = 0;
+    for (let here = id; here; here = parents.get(here)) count++;
+    return count;
+  };
+  const shown = (id) => {
+    for (let here = parents.get(id); here; here = parents.get(here)) if (!open.has(here)) return false;
+    return true;
+  };
+  const found = [...sheets.keys()].filter((id) => id !== "" && shown(id) && open.has(id) !== deeper);
+  const depths = found.map(depth);
+  const edge = deeper ? Math.min(...depths) : Math.max(...depths);
+  return found.filter((_, k) => depths[k] === edge);
+}
+
+if (sheets.size) {
+  for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
+  for (const layer of ["frames", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
+  arrange();
+  onMove(() => drawn.length > MANY && paint());
+}
+export const start = () => sheets.size && paint();
