@@ -244,7 +244,8 @@ SCENE = """() => {
     const [x, y] = number(g.getAttribute('transform'));
     const r = g.querySelector('rect');
     const room = g.querySelectorAll(':scope > rect');
-    const sizes = [...room].map((e) => [+e.getAttribute('x') + +e.getAttribute('width'), +e.getAttribute('y') + +e.getAttribute('height')]);
+    const at = (e, name) => +e.getAttribute(name);
+    const sizes = [...room].map((e) => [at(e, 'x') + at(e, 'width'), at(e, 'y') + at(e, 'height')]);
     return {id: g.dataset.id, parent: g.dataset.parent || '', open: g.getAttribute('aria-expanded') === 'true',
             x, y, w: Math.max(...sizes.map((s) => s[0])), h: Math.max(...sizes.map((s) => s[1]))};
   });

@@ -330,7 +330,7 @@ class _Maker:
         if fold is not None:
             last = fold.members[-1]
             assert isinstance(last, Place)
-            title = between(title, last.title)
+            title = title if place.inferred and " … " in title else between(title, last.title)
             details |= _fold_details(fold)
         return Box(
             place.id,

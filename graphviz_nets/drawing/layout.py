@@ -105,8 +105,8 @@ def layouts(tasks: Sequence[Task], rankdir: str = "TB", aspect: float | None = N
     cleared: dict[Problem, Solution] = {}
     for problem, task, solution in zip(problems, tasks, pieces.solve_all(problems), strict=True):
         if problem not in cleared:
-            least = 4 if task.title is None else pieces.LONG
-            cleared[problem] = solution if wanted is None else pieces.wrapped(problem, solution, wanted, least)
+            outermost = task.title is None
+            cleared[problem] = solution if wanted is None else pieces.wrapped(problem, solution, wanted, outermost)
     result = []
     for problem, task in zip(problems, tasks, strict=True):
         key = problem, task.title

@@ -27,7 +27,7 @@ TRACK = 9.0
 LONG = 8
 """Boxes of a group that is wrapped."""
 WIRES = 4
-"""Wires that may cross a cut."""
+"""Wires that may cross a cut of the outermost group; inside others only one."""
 SLACK = 1.4
 """A picture is wrapped where its ratio is off by more than this factor."""
 
@@ -193,7 +193,7 @@ def _pieces(rank: Sequence[int]) -> list[int]:
 # Wrap into columns ------------------------------------------------------------------------------------------------
 
 
-def wrapped(problem: Problem, solution: Solution, aspect: float, least: int = LONG) -> Solution:
+def wrapped(problem: Problem, solution: Solution, aspect: float, outermost: bool = False) -> Solution:
     """Cut a long layout between its rows and put the pieces side by side, as columns that are read one by one.
 
     Parameters
@@ -202,8 +202,8 @@ def wrapped(problem: Problem, solution: Solution, aspect: float, least: int = LO
         A scope and its layout.
     aspect : float
         Ratio of width to height that is wanted.
-    least : int
-        Boxes from which on it is worth it.
+    outermost : bool
+        Wrap it even where it is small, or several wires cross the cuts.
 
     Returns
     -------
@@ -211,9 +211,9 @@ def wrapped(problem: Problem, solution: Solution, aspect: float, least: int = LO
         The same where it is wide enough, or where there is no place to cut.
     """
     width, height = max(solution.width, 1.0), max(solution.height, 1.0)
-    if len(problem.boxes) < least or width / height * SLACK >= aspect:
+    if len(problem.boxes) < (4 if outermost else LONG) or width / height * SLACK >= aspect:
         return solution
-    gaps = _gaps(problem, solution)
+    gaps = _gaps(problem, solution, WIRES if outermost else 1)
     best: tuple[float, list[float]] = (abs(math.log(width / height / aspect)), [])
     most = min(len(gaps) + 1, round(math.sqrt(aspect * height / width)) + 2)
     for columns in range(2, most + 1):
@@ -227,8 +227,8 @@ def wrapped(problem: Problem, solution: Solution, aspect: float, least: int = LO
     return _columns(problem, solution, best[1]) if best[1] else solution
 
 
-def _gaps(problem: Problem, solution: Solution) -> list[tuple[float, int]]:
-    """Return the heights between rows of boxes, each with the number of wires that cross it."""
+def _gaps(problem: Problem, solution: Solution, most: int) -> list[tuple[float, int]]:
+    """Return the heights between rows of boxes that at most so many wires cross, each with their number."""
     spans = [(y, y + box[1], True) for (_, y), box in zip(solution.boxes, problem.boxes, strict=True)]
     spans += [
         (label[1] - edge[5] / 2, label[1] + edge[5] / 2, False)
@@ -243,7 +243,7 @@ def _gaps(problem: Problem, solution: Solution) -> list[tuple[float, int]]:
             boxes = False
         reach, boxes = max(reach, bottom), boxes or is_box
     counted = [(y, sum((curve[0][1] < y) != (curve[-1][1] < y) for curve in solution.edges)) for y in heights]
-    return [(y, wires) for y, wires in counted if wires <= WIRES]
+    return [(y, wires) for y, wires in counted if wires <= most]
 
 
 def _cuts(gaps: Sequence[tuple[float, int]], height: float, columns: int) -> list[float]:

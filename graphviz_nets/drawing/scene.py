@@ -358,12 +358,12 @@ class Pen:
     def title(self, box: Box, inner: Placement) -> Text:
         """Return the title of an open group."""
         size = self.look.small + 0.5
-        found = self.text(*inner.title, frame_title(box), bold=True, size=size, width=WIDEST, style="muted")
+        found = self.text(*inner.title, frame_title(box), bold=True, size=size, width=1.6 * WIDEST, style="muted")
         return replace(found, y=found.y + self.look.small + 1)
 
     def title_width(self, box: Box) -> float:
         """Return the room that the title of an open group takes."""
-        return self.text(0, 0, frame_title(box), bold=True, size=self.look.small + 0.5).width
+        return self.text(0, 0, frame_title(box), bold=True, size=self.look.small + 0.5, width=1.6 * WIDEST).width
 
     def label(self, wire: Wire) -> Size:
         """Return the room that a wire's label takes."""

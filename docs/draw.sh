@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Draw the pictures of this folder again from ../shared/models (beside the checkout).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+models=../shared/models
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+draw() { # NAME INPUT OPTION...
+  .venv/bin/graphviz-nets render -q "$2" -o "docs/pictures/$1" "${@:3}"
+}
+for name in llama3_8b mixtral_8x7b; do
+  gunzip -c "$models/onnx/scale/${name}_shape_no_weights.onnx.gz" >"$made/$name.onnx"
+done
+.venv/bin/python benchmarks/nets.py resnet152 "$made/resnet152.prototxt"
+.venv/bin/python benchmarks/nets.py inception4 "$made/inception4.prototxt"
+.venv/bin/python benchmarks/nets.py transformer "$made/transformer.onnx" 10000 --mask --flat
+
+draw lenet_tb.svg "$models/caffe/bvlc/mnist/lenet.prototxt"
+draw lenet_lr.svg "$models/caffe/bvlc/mnist/lenet.prototxt" --rankdir LR
+draw googlenet_open.png "$models/caffe/bvlc/bvlc_googlenet/deploy.prototxt" --depth all --aspect 4:3 --scale 1
+draw resnet50_tb.png "$models/caffe/resnet/ResNet-50-deploy.prototxt" --aspect 16:9 --scale 1
+draw ssd300_lr.png "$models/caffe/netscope/SSD300.prototxt" --rankdir LR --depth 0 --hub data --scale 1
+draw resnet152_folded.png "$made/resnet152.prototxt" --rankdir LR --aspect 16:9 --scale 1
+draw resnet152_open.png "$made/resnet152.prototxt" --rankdir LR --depth all --aspect 3:2 --scale 0.5
+draw inception4_tb.png "$made/inception4.prototxt" --depth 2 --aspect 16:9 --scale 1
+draw transformer_flat.png "$made/transformer.onnx" --depth 2 --aspect 1:1 --scale 1 --title "10,000 operations without a single scope"
+draw llama3_closed.png "$made/llama3_8b.onnx" --depth 1 --rankdir LR --scale 1 --title "Llama-3-8B"
+draw llama3_tb.png "$made/llama3_8b.onnx" --scale 1 --title "Llama-3-8B"
+draw mixtral_tb.png "$made/mixtral_8x7b.onnx" --scale 1 --title "Mixtral-8x7B"
