@@ -112,9 +112,9 @@ def _quality(rectangles: list[route.Rectangle], lines: list[list[Point]], overfl
     xs = [x for box in rectangles for x in (box[0], box[2])] + [x for line in lines for x, _ in line]
     ys = [y for box in rectangles for y in (box[1], box[3])] + [y for line in lines for _, y in line]
     width, height = max(xs) - min(xs), max(ys) - min(ys)
-    bands = route.rows(rectangles)
+    squares = route.cells(rectangles)
     through = sum(
-        any(route.crosses(a, b, box) for box in route.near(line, bands) for a, b in itertools.pairwise(line))
+        any(route.crosses(a, b, box) for box in route.near(line, squares) for a, b in itertools.pairwise(line))
         for line in lines
     )
     order = sorted(rectangles)

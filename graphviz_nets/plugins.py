@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,11 +81,16 @@ def names(group: str) -> tuple[str, ...]:
     >>> "svg" in names("renderers")
     True
     """
+    ours = BUILTIN[group]
+    return (*ours, *sorted(_others(group).keys() - ours.keys()))
+
+
+@cache
+def _others(group: str) -> Mapping[str, Any]:
+    """Return the entry points of a kind by name. To look for them takes milliseconds, and every node asks for rules."""
     from importlib.metadata import entry_points
 
-    ours = BUILTIN[group]
-    others = {point.name for point in entry_points(group=f"graphviz_nets.{group}")}
-    return (*ours, *sorted(others - ours.keys()))
+    return {point.name: point for point in entry_points(group=f"graphviz_nets.{group}")}
 
 
 def resolve(group: str, name: str) -> Any:
@@ -107,8 +113,5 @@ def resolve(group: str, name: str) -> Any:
         module, _, attribute = target.partition(":")
         found = import_module(module)
         return getattr(found, attribute) if attribute else found
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=f"graphviz_nets.{group}", name=name):
-        return point.load()
-    return None
+    point = _others(group).get(name)
+    return None if point is None else point.load()

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,8 +30,9 @@ SMALL = 400
 SECONDS = 5.0
 """Time after which a layout by dot is given up."""
 
+SLOW = 0.5
 BUDGET = 20.0
-"""Time that may be lost in this way; after it dot is only given what is sure to be quick."""
+"""Time for layouts by dot that take longer than `SLOW`; after it dot is only given what is sure to be quick."""
 
 PARALLEL = 1500
 """Boxes plus edges from which on small problems are shared out among child processes, too."""
@@ -130,7 +132,7 @@ def _near(problem: Problem) -> bool:
 
 
 def _weight(problem: Problem) -> int:
-    return len(problem.boxes) + len(problem.edges)
+    return len(problem.boxes) + len(problem.edges) + problem.ins + problem.outs
 
 
 def _cores() -> int:
@@ -324,13 +326,8 @@ def _ask(problem: Problem) -> Solution | None:
         return None
     try:
         child = _idle.pop() if _idle else _started()
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(SECONDS, give_up)
+        start = time.perf_counter()
+        timer = threading.Timer(SECONDS, child.kill)
         timer.start()
         try:
             assert child.stdin is not None and child.stdout is not None
@@ -341,8 +338,9 @@ def _ask(problem: Problem) -> Solution | None:
             timer.cancel()
     except (OSError, ValueError):
         return None
-    if late.is_set():
-        _spent += SECONDS
+    took = time.perf_counter() - start
+    if took > SLOW:
+        _spent += took
     if not line.endswith("\n"):
         _stop(child)
         return None

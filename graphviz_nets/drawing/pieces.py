@@ -102,7 +102,9 @@ def _stacked(problem: Problem) -> Solution:
             problem.ranksep,
             ordered=number > 0,
         )
-        found = route.clear(asked, engine.solve_all([asked])[0], align=False)
+        # A row of very many boxes is past what dot can improve on.
+        placed = engine.simple(asked) if len(here.members) > 2 * WHOLE else engine.solve_all([asked])[0]
+        found = route.clear(asked, placed, align=False)
         shift = 0.0, 0.0
         if number:
             gap = 24.0 + 3.0 * len(here.ins)

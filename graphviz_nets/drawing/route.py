@@ -20,8 +20,8 @@ CLEAR = 0.75
 MARGIN = 6.0
 """Distance that a re-routed wire keeps from boxes where there is room."""
 
-BAND = 256.0
-"""Height of a band of boxes that are looked at together, in pixels."""
+CELL = 256.0
+"""Side of a square of boxes that are looked at together, in pixels."""
 
 ROOM = 12.0
 """Room beside the outermost boxes in which wires may be led, in pixels."""
@@ -138,29 +138,44 @@ def crosses(start: Point, end: Point, box: Rectangle, clear: float = CLEAR) -> b
     return enter < leave
 
 
-def rows(boxes: Sequence[Rectangle]) -> dict[int, list[Rectangle]]:
-    """Return the boxes by bands of `BAND` pixels, for :func:`near`."""
-    found: dict[int, list[Rectangle]] = {}
+Cells: TypeAlias = "dict[tuple[int, int], list[Rectangle]]"
+
+
+def cells(boxes: Sequence[Rectangle]) -> Cells:
+    """Return the boxes by squares of `CELL` pixels, for :func:`near`."""
+    found: Cells = {}
     for box in boxes:
-        for band in range(int(box[1] // BAND), int(box[3] // BAND) + 1):
-            found.setdefault(band, []).append(box)
+        for cell in _touched(box):
+            found.setdefault(cell, []).append(box)
     return found
 
 
-def near(curve: Sequence[Point], bands: dict[int, list[Rectangle]]) -> list[Rectangle]:
-    """Return the boxes in the bands that a curve touches."""
-    low, high = min(p[1] for p in curve), max(p[1] for p in curve)
-    return [box for band in range(int(low // BAND), int(high // BAND) + 1) for box in bands.get(band, ())]
+def near(curve: Sequence[Point], found: Cells) -> list[Rectangle]:
+    """Return the boxes in the squares that a curve's own rectangle touches; some may be there twice."""
+    xs, ys = [p[0] for p in curve], [p[1] for p in curve]
+    touched = _touched((min(xs), min(ys), max(xs), max(ys)))
+    return [box for cell in touched for box in found.get(cell, ())]
+
+
+def _touched(box: Rectangle) -> list[tuple[int, int]]:
+    across = range(int(box[0] // CELL), int(box[2] // CELL) + 1)
+    down = range(int(box[1] // CELL), int(box[3] // CELL) + 1)
+    return [(x, y) for x in across for y in down]
 
 
 def through(curve: Sequence[Point], boxes: Sequence[Rectangle]) -> bool:
     """Say whether a curve passes through one of the boxes."""
-    xs, ys = [p[0] for p in curve], [p[1] for p in curve]
-    near = [b for b in boxes if b[0] < max(xs) and b[2] > min(xs) and b[1] < max(ys) and b[3] > min(ys)]
-    if not near:
+    low, high = [min(p[axis] for p in curve) for axis in (0, 1)], [max(p[axis] for p in curve) for axis in (0, 1)]
+    close = [b for b in boxes if b[0] < high[0] and b[2] > low[0] and b[1] < high[1] and b[3] > low[1]]
+    if not close:
         return False
-    points = flatten(curve)
-    return any(crosses(a, b, box) for a, b in itertools.pairwise(points) for box in near)
+    for a, b in itertools.pairwise(flatten(curve)):
+        left, right = (a[0], b[0]) if a[0] < b[0] else (b[0], a[0])
+        top, bottom = (a[1], b[1]) if a[1] < b[1] else (b[1], a[1])
+        for box in close:
+            if box[0] < right and box[2] > left and box[1] < bottom and box[3] > top and crosses(a, b, box):
+                return True
+    return False
 
 
 def around(start: Point, end: Point, boxes: Sequence[Rectangle], room: Rectangle) -> tuple[Point, ...] | None:
@@ -267,26 +282,29 @@ def clear(problem: Problem, solution: Solution, *, align: bool = True) -> Soluti
     room = (min(xs, default=0.0) - ROOM, -1.0, max(xs, default=0.0) + ROOM, solution.height + 1.0)
     aligned = _aligned(solution.ins, solution.outs) if align else solution.outs
     lowest = max((box[3] for box in rectangles), default=0.0) + 2
-    bands = rows(rectangles)
+    squares = cells(rectangles)
     curves = []
     labels = list(solution.labels)
     said = [_words(label, edge) for label, edge in zip(labels, problem.edges, strict=True)]
-    words = rows([words for words in said if words is not None])
+    words = cells([words for words in said if words is not None])
     for k, (edge, curve) in enumerate(zip(problem.edges, solution.edges, strict=True)):
         start, end = _ends(problem, solution, rectangles, edge)
         fixed = (start, *curve[1:-1], end)
         if edge[2] < 0 and aligned != solution.outs:
             fixed = _bent(fixed, lowest, aligned[-1 - edge[2]])
             end = fixed[-1]
-        calm = _calm(fixed, edge, labels[k], bands, words) if edge[0] != edge[2] else None
+        drawn = solution.engine == "dot"  # wires of the simple placement are clear of boxes as they are
+        calm = _calm(fixed, edge, labels[k], squares, words) if drawn and edge[0] != edge[2] else None
         if calm is not None:
             fixed, moved = calm
             own, labels[k] = said[k], moved
             if own is not None and moved != solution.labels[k]:
-                new = _words(moved, edge)
-                for band in words.values():
-                    band[:] = [new if other is own else other for other in band]  # type: ignore[misc]
-        elif solution.engine == "dot" and through(fixed, near(fixed, bands)):
+                for cell in _touched(own):
+                    words[cell].remove(own)
+                if (new := _words(moved, edge)) is not None:
+                    for cell in _touched(new):
+                        words.setdefault(cell, []).append(new)
+        elif drawn and through(fixed, near(fixed, squares)):
             fixed = around(start, end, rectangles, room) or fixed
         curves.append(fixed)
     return Solution(**{**solution.__dict__, "edges": tuple(curves), "labels": tuple(labels), "outs": aligned})
@@ -325,8 +343,8 @@ def _calm(
     curve: Sequence[Point],
     edge: Ends,
     label: Point | None,
-    bands: dict[int, list[Rectangle]],
-    words: dict[int, list[Rectangle]],
+    squares: Cells,
+    words: Cells,
 ) -> tuple[tuple[Point, ...], Point | None] | None:
     """Return one even swing from start to end for a short wire, where nothing is in its way, and its label's place.
 
@@ -339,7 +357,7 @@ def _calm(
         return None
     half = (y1 + y2) / 2
     swing = (start, (x1, half), (x2, half), end)
-    inner = [box for box in near(swing, bands) if box[3] > y1 + 1 and box[1] < y2 - 1]
+    inner = [box for box in near(swing, squares) if box[3] > y1 + 1 and box[1] < y2 - 1]
     wide = [(left - MARGIN, top - 2, right + MARGIN, bottom + 2) for left, top, right, bottom in inner]
     own = _words(label, edge)
     if through(swing, wide) or through(swing, [other for other in near(swing, words) if other != own]):
@@ -352,7 +370,8 @@ def _calm(
             place = (x + side * (edge[4] / 2 + 3), y)
             room = _words(place, edge)
             assert room is not None
-            others = [*near([(x, room[1]), (x, room[3])], bands), *(w for w in near([(x, y)], words) if w != own)]
+            corners = [room[:2], room[2:]]
+            others = [*near(corners, squares), *(other for other in near(corners, words) if other != own)]
             if not any(_meet(room, other) for other in others) and not through(swing, [room]):
                 return swing, place
     return None
