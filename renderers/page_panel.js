@@ -76,6 +76,7 @@ function figures(about) {
 export function card(id) {
   const about = data.boxes[id];
   const pairs = [["Type", about.type || "group"]];
+  if (about.members) pairs.push(["Stands for", `${about.times} equal ones`]);
   for (const [key, item] of Object.entries(about.attributes || {})) {
     const text = value(item);
     if (text !== null && text.length < 80) pairs.push([key, text]);
@@ -97,6 +98,11 @@ export function panel(id, go) {
   if (cost.length) part("Cost", rows(cost));
   if ((about.rows || []).length) part("Also in this box", links(about.rows, go));
   if (about.row_of) part("Drawn in", links([about.row_of], go));
+  if (about.members) {
+    const names = Object.fromEntries(about.members.map((name, k) => [k + 1, name]));
+    part(`Stands for ${about.times} equal ones (${about.weights === "none" ? "no" : about.weights} weights)`, tree(names, true));
+  }
+  if ((about.folded || []).length) part("Folded into it", tree(Object.fromEntries(about.folded.map((name, k) => [k + 1, name])), true));
   if ((about.layers || []).length) part(`Layers (${about.layers.length})`, tree(Object.fromEntries(about.layers.map((name, k) => [k + 1, name])), true));
   const origin = [];
   if (about.source) origin.push(["Source", about.source]);

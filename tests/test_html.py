@@ -337,6 +337,19 @@ def test_a_link_and_a_search_open_what_is_around_a_box(visit: Any) -> None:
     assert panel.get_attribute("data-id") == "stage2/block1/Cos" and box(page, "stage2/block1/Cos").is_visible()
 
 
+def test_the_panel_of_a_run_names_its_members(visit: Any) -> None:
+    op = Builder("run")
+    x = op.input("x", "float32", (1, 8))
+    for k in range(3):
+        op.scope = (f"block{k}",)
+        x = op.Add(op.MatMul(x, op.weight(f"w{k}", (8, 8))), x)
+    page = visit(op.model([x]), depth=0)
+    assert box(page, "block0").get_attribute("data-kind") == "fold"
+    box(page, "block0").click(position={"x": 12, "y": 12})
+    text = page.get_by_role("complementary").inner_text()
+    assert "3 equal ones (distinct weights)".upper() in text.upper() and "block2" in text
+
+
 def test_levels_open_and_close(visit: Any) -> None:
     page = visit(grouped(), depth=0)
     start = page.locator("#drawing g.box").count()

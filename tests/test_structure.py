@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from graphviz_nets import api
 from graphviz_nets.config import Options, load_rules
+from graphviz_nets.drawing import pieces
 from graphviz_nets.drawing.diagram import Box, Diagram, boxes, diagram
 from graphviz_nets.drawing.leaves import Leaf, edges, leaves
 from graphviz_nets.drawing.scene import Curve, scene
@@ -25,7 +26,7 @@ from graphviz_nets.errors import ConfigError, GraphvizNetsError
 from graphviz_nets.graph import proto, regions
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.families import families, parts
-from graphviz_nets.graph.ir import Model, Node
+from graphviz_nets.graph.ir import Graph, Model, Node, Value, sort
 from tests.geometry import faults
 
 nets = pytest.importorskip("benchmarks.nets", reason="benchmarks/ is not beside the tests")
@@ -518,3 +519,28 @@ def test_a_crowd_of_inputs_stands_where_each_is_used() -> None:
     assert {fold.first.id: len(fold.members) for fold in tree.folds} == {"layer0": 16}
     above = tree.leaves["past3"].parent
     assert above is not None and above.id == "layer3"
+
+
+@pytest.mark.parametrize("wires", ["star", "ring", "skips", "dense"])
+def test_any_graph_is_drawn_without_fault(wires: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs that no network has, cut into pieces as larger ones would be: none may break a rule of geometry."""
+    monkeypatch.setattr(pieces, "WHOLE", 40)
+    monkeypatch.setattr(pieces, "PIECE", 20)
+    count = {"star": 130, "ring": 100, "skips": 100, "dense": 30}[wires]
+    pairs = {
+        "star": [(0, k) for k in range(1, count)],
+        "ring": [(k, (k + 1) % count) for k in range(count)],
+        "skips": [(k, k + step) for step in (1, 25) for k in range(count - step)],
+        "dense": [(a, b) for a in range(count) for b in range(a + 1, count, 3)],
+    }[wires]
+    feeds: dict[int, list[str]] = {}
+    for tail, head in pairs:
+        feeds.setdefault(head, []).append(f"v{tail}")
+    ordered, cut = sort(
+        Node("Odd", tuple(feeds.get(k, ["x"])), (f"v{k}",), f"n{k}", f"n{k}", domain="t") for k in range(count)
+    )
+    model = Model(Graph("any", ordered, ("x",), (f"v{count - 1}",), {"x": Value("x", "float32", (1,))}, {}, cut))
+    for options in (Options(depth="all", group="none", hubs=False), Options(aspect=(1.0, 1.0))):
+        picture = scene(diagram(model, options), options)
+        assert list(faults(picture)) == []
+    exact(model)
