@@ -44,7 +44,10 @@ export function warp(sheet, inner) {
     const size = inner[k] ? inner[k].size : box.size;
     const low = point(box.at);
     const high = point([box.at[0] + box.size[0], box.at[1] + box.size[1]]);
-    return { at: [0, 1].map((axis) => (low[axis] + high[axis] - size[axis]) / 2), size, low, high };
+    // At its own middle, where its wires are, as far as its cell allows.
+    const middle = point([box.at[0] + box.size[0] / 2, box.at[1] + box.size[1] / 2]);
+    const at = [0, 1].map((axis) => Math.max(low[axis], Math.min(middle[axis] - size[axis] / 2, high[axis] - size[axis])));
+    return { at, size, low, high };
   });
   return { size: point(sheet.size), boxes, maps, point, ins: sheet.ins.map(point), outs: sheet.outs.map(point), inner };
 }
