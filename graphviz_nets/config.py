@@ -186,7 +186,7 @@ def _fold(file: str, key: str, value: Any) -> dict[str, Any]:
 def _hubs(file: str, key: str, value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"hubs": value}
-    if not isinstance(value, dict) or not set(value.values()) <= {"stub", "wire"}:
+    if not isinstance(value, dict) or not all(way in ("stub", "wire") for way in value.values()):
         raise ConfigError("true, false, or globs with stub or wire are expected", file=file, key=key)
     globs = {way: tuple(str(name) for name, chosen in value.items() if chosen == way) for way in ("stub", "wire")}
     return {"hubs": True, "stubs": globs["stub"], "wires": globs["wire"]}

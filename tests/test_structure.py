@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import nets
 from graphviz_nets import api
 from graphviz_nets.config import Options, load_rules
 from graphviz_nets.drawing import pieces
@@ -28,8 +29,6 @@ from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.families import families, parts
 from graphviz_nets.graph.ir import Graph, Model, Node, Value, sort
 from tests.geometry import faults
-
-nets = pytest.importorskip("benchmarks.nets", reason="benchmarks/ is not beside the tests")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 
@@ -439,9 +438,10 @@ def test_hubs_become_stubs_unless_told_otherwise(tmp_path: Path) -> None:
         rules.write_text(f"{text}\nrepeats: false\ngroup: none\n")
         found = diagram(masked(), load_rules(rules))
         assert sum(box.shown_as == "stub" for box in boxes(found.root)) == expected, text
-    rules.write_text("hubs: {mask: nonsense}")
-    with pytest.raises(ConfigError, match="stub or wire"):
-        load_rules(rules)
+    for text in ("hubs: {mask: nonsense}", "hubs: {mask: [stub]}", "hubs: [mask]"):
+        rules.write_text(text)
+        with pytest.raises(ConfigError, match="stub or wire"):
+            load_rules(rules)
 
 
 def arithmetic() -> Model:

@@ -175,7 +175,7 @@ def boxes(group: Group) -> Iterator[Box]:
             waiting += reversed(box.group.boxes)
 
 
-# From the model to leaves -----------------------------------------------------------------------------------------
+# From the model to boxes ------------------------------------------------------------------------------------------
 
 
 def diagram(model: Model, options: Options | None = None) -> Diagram:
@@ -186,7 +186,7 @@ def diagram(model: Model, options: Options | None = None) -> Diagram:
     model : Model
         With shapes where they are to be shown.
     options : Options, optional
-        `depth`, `expand`, `collapse`, `fold`, `group`, `show`, `overlay`, `rankdir` and `title` matter here.
+        All but those on the picture's look (`theme`, `scale`, `background`, `font`, `aspect`) matter here.
 
     Examples
     --------
@@ -206,6 +206,7 @@ class Plan:
         self.model = model
         self.options = options
         self.costs = cost.Costs(model)
+        self.totals = self.costs.summary().totals
         found = leaves(model, options)
         self.wiring = list(edges(model, found))
         self.tree = Tree(model, [leaf for leaf in found if leaf.into is None], self.wiring, options)
@@ -220,7 +221,7 @@ class Plan:
         Each open box has its closed form beside it. None where nothing can open.
         """
         tree = self.tree
-        before = tree.opened, tree.unfolded, tree.known
+        before = tree.opened, tree.known
         opened = tree.opened | tree.within(MOST)
         if not opened or sum(1 + len(tree.shown(place)) for place in opened) > 2 * MOST:
             return None
@@ -228,7 +229,7 @@ class Plan:
         try:
             return self._drawn(True)
         finally:
-            tree.opened, tree.unfolded, tree.known = before
+            tree.opened, tree.known = before
 
     def _drawn(self, both: bool) -> Diagram:
         model, options = self.model, self.options
@@ -244,7 +245,7 @@ class Plan:
             model.name if options.title is None else options.title,
             options.rankdir,
             model.framework,
-            self.costs.summary().totals,
+            self.totals,
             (options.overlay_title, min(seen), max(seen)) if seen else None,
             model.problems,
         )
@@ -282,7 +283,8 @@ class _Maker:
         """Return the box of a leaf, which may stand for a run of equal ones."""
         fold, options = self.tree.folded(leaf), self.options
         title = _title(leaf.name, above.path)
-        details = self.details(leaf)
+        row = self.row(leaf)
+        details = self.details(leaf, row)
         if fold is not None:
             last = fold.members[-1]
             title = between(title, _title(last.name if isinstance(last, Leaf) else last.title, above.path))
@@ -293,24 +295,20 @@ class _Maker:
             title,
             leaf.type,
             kind_of(leaf.type),
-            self.words(leaf) + _figures(self.row(leaf), options) + _said(fold),
-            tuple(
-                Row(
-                    row.id,
-                    _title(row.name, above.path),
-                    row.type,
-                    kind_of(row.type),
-                    self.words(row),
-                    self.details(row),
-                )
-                for row in leaf.rows
-            ),
+            self.words(leaf, row) + _figures(row, options) + _said(fold),
+            tuple(self.inner(inner, above) for inner in leaf.rows),
             members=0 if fold is None else len(fold.members),
             times=1 if fold is None else len(fold.members),
             look=leaf.look,
             details=details,
             value=self.value(leaf),
         )
+
+    def inner(self, leaf: Leaf, above: Place) -> Row:
+        """Return a leaf as a row of another's box."""
+        row = self.row(leaf)
+        title = _title(leaf.name, above.path)
+        return Row(leaf.id, title, leaf.type, kind_of(leaf.type), self.words(leaf, row), self.details(leaf, row))
 
     def group(self, place: Place, group: Group | None) -> Box:
         """Return the box of a group, which may stand for a run of equal ones."""
@@ -319,10 +317,7 @@ class _Maker:
         layers = [item for leaf in leaves for item in (leaf, *leaf.rows)]
         nodes = [node for item in layers for part in (item, *item.hidden) for node in part.nodes]
         row = self.costs.row(place.path[:-1], place.title, "", nodes, place.scope, place.id) if nodes else None
-        words: tuple[str, ...] = ()
-        if group is None:
-            words = (f"{len(layers)} layers" if self.model.layers else f"{len(nodes)} nodes",)
-            words += _figures(row, self.options) + _said(fold)
+        words = f"{len(layers)} layers" if self.model.layers else f"{len(nodes)} nodes"
         kinds = {kind_of(leaf.type) for leaf in leaves}
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
         details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
@@ -332,21 +327,23 @@ class _Maker:
             assert isinstance(last, Place)
             title = title if place.inferred and " … " in title else between(title, last.title)
             details |= _fold_details(fold)
-        return Box(
+        closed = Box(
             place.id,
             "scope" if fold is None else "fold",
             title,
             place.scope.type if place.scope is not None else "",
-            main if group is None else "",
-            words,
-            group=group,
+            main,
+            (words, *_figures(row, self.options), *_said(fold)),
             members=len(tree.shown(place)),
             times=1 if fold is None else len(fold.members),
             look=place.look,
             details=details,
-            value=self.value(place, group is not None),
-            closed=self.group(place, None) if group is not None and self.both else None,
+            value=self.value(place),
         )
+        if group is None:
+            return closed
+        own = self.options.overlay.get(place.id)
+        return replace(closed, kind="", caption=(), group=group, value=own, closed=closed if self.both else None)
 
     def row(self, leaf: Leaf) -> cost.Row | None:
         """Return what a leaf costs; None for an input."""
@@ -355,29 +352,25 @@ class _Maker:
         path = leaf.scope.path[:-1] if leaf.scope is not None else leaf.nodes[0].scope
         return self.costs.row(path, leaf.name, leaf.type, leaf.nodes, leaf.scope)
 
-    def words(self, leaf: Leaf) -> tuple[str, ...]:
+    def words(self, leaf: Leaf, row: cost.Row | None) -> tuple[str, ...]:
         """Return a leaf's settings as words."""
-        row = self.row(leaf)
         if "attrs" not in self.options.show or row is None:
             return ()
         shape = self.model.graph.value(leaf.outputs[0]).shape if leaf.outputs else None
         return caption(leaf.type, row.attributes, max(len(shape) - 2, 1) if shape is not None and len(shape) > 2 else 2)
 
-    def details(self, leaf: Leaf) -> dict[str, Any]:
+    def details(self, leaf: Leaf, row: cost.Row | None) -> dict[str, Any]:
         """Return all that is known of a leaf."""
-        row = self.row(leaf)
         found = _details(row, leaf.type, leaf.nodes) if row is not None else _input_details(self.model, leaf)
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
 
-    def value(self, item: Item, is_open: bool = False) -> float | None:
-        """Return the overlay's value of a box: its own, else the sum over what it stands for."""
+    def value(self, item: Item) -> float | None:
+        """Return the overlay's value of a closed box: its own, else the sum over what it stands for."""
         given = self.options.overlay
         if not given:
             return None
         if item.id in given:
             return given[item.id]
-        if is_open:
-            return None
         parts = [given[part.id] for leaf in self.tree.members(item) for part in (leaf, *leaf.rows) if part.id in given]
         return sum(parts) if parts else None
 

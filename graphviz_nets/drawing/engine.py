@@ -116,8 +116,8 @@ def solve_all(problems: Sequence[Problem]) -> list[Solution]:
     far = [problem for problem in new if not _near(problem)]
     if len(far) < len(new) and sum(map(_weight, new)) > PARALLEL:
         far = new
-    near = [problem for problem in new if problem not in set(far)]
-    for problem in near:
+    apart = set(far)
+    for problem in (problem for problem in new if problem not in apart):
         _solved[problem] = (_placed(problem) if problem.boxes else None) or simple(problem)
     if far:
         far.sort(key=_weight, reverse=True)

@@ -92,6 +92,14 @@ def layout(
     -------
     Placement
         No two boxes overlap, and no wire passes through a box.
+
+    Examples
+    --------
+    >>> from graphviz_nets.drawing.diagram import Box, Wire
+    >>> two = Group((Box("a", "node", "a", "", ""), Box("b", "node", "b", "", "")), (Wire("a", "b"),))
+    >>> (_, above), (_, below) = layout(two, [(60, 20), (60, 20)]).boxes
+    >>> below - above > 20
+    True
     """
     return layouts([Task(group, sizes, inside or {}, labels, title)], rankdir, aspect)[0]
 

@@ -155,7 +155,7 @@ def cuts(count: int, edges: Edges, start: int, end: int) -> list[int]:
         if node in inside:
             if furthest <= place[node]:
                 found.append(node)
-            furthest = max(furthest, *after[node], furthest)
+            furthest = max((furthest, *after[node]))
     return found
 
 
