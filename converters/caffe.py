@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import mmap
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ConvertError, ParseError
 from graphviz_nets.graph.builder import Builder
-from graphviz_nets.graph.ir import Model, Shape, Value
+from graphviz_nets.graph.ir import Model, Value
+from graphviz_nets.graph.preprocess import Preprocess
 from graphviz_nets.graph.scopes import Scope, layer_paths
 from graphviz_nets.graph.shapes import Impossible
 
+from .caffe_call import Call, foreign, layer
 from .caffe_defaults import without_defaults
-from .caffe_layers import Call, foreign, graph_input, layer, possible
+from .caffe_layers import deployed, graph_input, possible
 from .caffe_net import Layer, Net, State, is_net, is_solver, read_net, read_text, solver_net
+from .caffe_preprocess import preprocess
+from .caffe_weights import Weights, read_structure, read_weights
 from .prototxt import Message, decode, parse
 
 _SIGNS = re.compile(
@@ -28,18 +30,21 @@ _SIGNS = re.compile(
 )
 
 
+BINARY = (".caffemodel", ".caffemodel.h5", ".binaryproto", ".solverstate", ".solverstate.h5")
+
+
 @dataclass(frozen=True)
 class Converter:
-    """Opens Caffe's text files."""
+    """Opens Caffe's files."""
 
     name: str = "caffe"
-    title: str = "Caffe prototxt and solver files"
-    suffixes: tuple[str, ...] = (".prototxt", ".pt", ".solver", ".txt")
+    title: str = "Caffe prototxt, solver and caffemodel files"
+    suffixes: tuple[str, ...] = (".prototxt", ".pt", ".solver", ".txt", ".caffemodel")
 
     def match(self, path: Path, head: bytes) -> int:
         """Return how sure it is that the file is Caffe's."""
         suffix = path.suffix.lower()
-        if suffix in (".prototxt", ".caffemodel", ".solver"):
+        if suffix in (".prototxt", ".solver") or path.name.lower().endswith(BINARY):
             return 90
         if suffix == ".onnx" or b"\0" in head:
             return 0
@@ -58,10 +63,16 @@ class Converter:
         data : bytes or None
             Its content, where there is no file.
         options : Options
-            `phase`, `stages`, `level`, `net` and `input_shapes` matter.
+            `phase`, `stages`, `level`, `net`, `input_shapes`, `weights`, `random_weights` and `deploy` matter.
         """
-        if path.suffix.lower() == ".caffemodel":
-            raise _weights_alone(path, data)
+        weights = read_weights(options.weights) if options.weights is not None else None
+        if path.name.lower().endswith(BINARY):
+            if data is not None:
+                raise ConvertError("a binary file is not read from standard input", path=str(path))
+            message, phase = read_structure(path)
+            weights = weights or read_weights(path)
+            net = read_net(message, str(path), State(phase))
+            return to_model(net, path, options, weights)
         message = read_text(path) if data is None else parse(decode(data, str(path)), str(path))
         state = State(options.phase.upper(), frozenset(options.stages), options.level)
         if is_solver(message):
@@ -77,56 +88,13 @@ class Converter:
                 hint="a net has layer { ... } entries",
             )  # fmt: skip
         net = read_net(message, str(path), state)
-        return to_model(net, path, state.phase, options.input_shapes)
+        return to_model(net, path, options, weights)
 
 
 converter = Converter()
 
 
-def _weights_alone(path: Path, data: bytes | None) -> ConvertError:
-    """Return why a .caffemodel cannot be opened: cut short, or without its net."""
-    if data is not None:
-        return _walk(path, data)
-    try:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                return ConvertError("the caffemodel is empty", path=str(path))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _walk(path, content)
-    except (OSError, ValueError) as fault:
-        return ConvertError(f"cannot be read: {getattr(fault, 'strerror', fault)}", path=str(path))
-
-
-def _walk(path: Path, content: bytes | mmap.mmap) -> ConvertError:
-    """Step over the fields of a NetParameter, of which only the heads are read."""
-    place = 0
-    while place < len(content):
-        start = place
-        key, place = _varint(content, place)
-        kind = key & 7
-        size, place = _varint(content, place) if kind in (0, 2) else ({1: 8, 5: 4}.get(kind, -1), place)
-        if kind not in (0, 1, 2, 5) or not key >> 3:
-            return ConvertError(f"this is no caffemodel: bad field at byte {start}", path=str(path))
-        place += size if kind else 0
-    if place != len(content) or not content:
-        return ConvertError(f"the caffemodel is truncated: {place - len(content)} bytes are missing", path=str(path))
-    return ConvertError("weights alone are not drawn", path=str(path), hint="give the net: net.prototxt")
-
-
-def _varint(content: bytes | mmap.mmap, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while place < len(content) and shift < 70:
-        byte = content[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if not byte & 0x80:
-            break
-    return value, place
-
-
-def to_model(
-    net: Net, path: Path, phase: str = "TEST", shapes: Mapping[str, tuple[str | None, Shape]] | None = None
-) -> Model:
+def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None) -> Model:
     """Translate a net's layers to ONNX nodes, each layer a scope.
 
     Parameters
@@ -135,21 +103,28 @@ def to_model(
         After upgrade and filter.
     path : Path
         Its file.
-    phase : {"TEST", "TRAIN"}
-        What it was filtered for.
-    shapes : mapping of str to (dtype, shape), optional
-        Input shapes that the user gives.
+    options : Options
+        `phase`, `input_shapes`, `random_weights` and `deploy` matter.
+    weights : Weights, optional
+        What a weight file holds, matched by the layers' names.
 
     Returns
     -------
     Model
-        Structure and shapes; weights are shapes without data. What cannot be translated is a node of the domain
-        ``caffe``, and a line in `problems`.
+        Structure and shapes; weights without data where there is no file. What cannot be translated is a node of the
+        domain ``caffe``, and a line in `problems`.
+
+    Raises
+    ------
+    ConvertError
+        When a layer's blobs in the file have other shapes or another number than the layer wants.
     """
+    phase, shapes = options.phase.upper(), options.input_shapes
     op = Builder(net.name or path.stem)
-    shapes = shapes or {}
     problems = list(net.problems)
+    given = dict(weights.layers) if weights is not None else {}
     shared: dict[str, str] = {}
+    divided, spent = set[str](), set[str]()
     latest: dict[str, str] = {}  # blob: value that holds it now
     blobs: dict[str, str] = {}  # value: blob
     last = {top: k for k, item in enumerate(net.layers) for top in item.tops}
@@ -161,6 +136,7 @@ def to_model(
         latest[name], blobs[value] = value, name
     scopes: list[Scope] = []
     used: set[str] = set()
+    targets: set[str] = set()
     for k, (item, place) in enumerate(zip(net.layers, layer_paths(item.name for item in net.layers), strict=True)):
         inputs = []
         for blob in item.bottoms:
@@ -170,15 +146,28 @@ def to_model(
                 op.values[latest[blob]] = Value(latest[blob])
                 blobs[latest[blob]] = blob
             inputs.append(latest[blob])
-            used.add(latest[blob])
+        if options.deploy:
+            type_ = deployed(item.type)
+            if type_ != item.type:
+                targets.update(inputs[1:])
+                used.update(inputs if item.type == "Silence" else ())
+                if type_ is None:
+                    continue
+                item = replace(item, type=type_, bottoms=item.bottoms[:1], tops=(_prediction(item, last),))
+                inputs = inputs[:1]
+                last.setdefault(item.tops[0], k)
+        used.update(inputs)
         for blob in item.tops:
             if blob in latest and blob not in item.bottoms:
                 problems.append((_line(item, "top", blob), f"{item.name}: the top {blob!r} is made twice"))
         op.scope = place
         wanted = tuple(blob if last[blob] == k else f"{blob}@{item.name}" for blob in item.tops)
-        call = Call(item, tuple(inputs), op, wanted, phase, str(path), shared, shapes)
+        call = Call(item, tuple(inputs), op, wanted, phase, str(path), shared, shapes, blobs=given.pop(item.name, ()),
+                    seed=options.random_weights, divided=divided, spent=spent)  # fmt: skip
         first, before = len(op.nodes), len(op.problems)
         outputs = _translate(call, first)
+        if weights is not None:
+            _all_used(call, first, weights.path)
         problems += [(line or item.line, text) for line, text in call.problems]
         problems += [(item.line, f"{item.name}: {text.partition(': ')[2]}") for text in op.problems[before:]]
         tops = []
@@ -199,21 +188,92 @@ def to_model(
         )  # fmt: skip
     op.scope = ()
     _all_taken(shapes, [blobs[name] for name in op.inputs])
+    if given and weights is not None:
+        names = ", ".join(list(given)[:5]) + (f" and {len(given) - 5} more" if len(given) > 5 else "")
+        problems.append((1, f"{Path(weights.path).name} has weights for layers that the net does not have: {names}"))
     for value, blob in blobs.items():
         if blob != value:
             old = op.values[value]
             op.values[value] = Value(value, old.dtype, old.shape, metadata={"gvn.blob": blob})
+    for name in spent:
+        del op.initializers[name]
     made = {name for node in op.nodes for name in node.outputs}
     eaten = used | {name for node in op.nodes for name in node.inputs}
-    results = [name for scope in scopes for name in scope.outputs if name in made and name not in eaten]
-    metadata = {"gvn.preprocess": json.dumps(found)} if (found := _preprocess(net)) else {}
+    results = list(dict.fromkeys(name for s in scopes for name in s.outputs if name in made and name not in eaten))
+    if options.deploy:
+        results = _pruned(op, results, targets)
+    kept = {*op.inputs, *op.initializers, *(name for node in op.nodes for name in node.outputs)}
+    if spent or options.deploy:
+        scopes = [
+            replace(
+                scope,
+                outputs=tuple(name for name in scope.outputs if name in kept),
+                weights=tuple(name for name in scope.weights if name in kept),
+            )
+            for scope in scopes
+        ]
+    found = _preprocess(net, path, op, weights, problems)
     return op.model(
-        list(dict.fromkeys(results)),
+        results,
         scopes,
         framework="caffe",
         problems=tuple(f"{path.name}:{line}: {text}" for line, text in dict.fromkeys(problems)),
-        metadata=metadata,
+        metadata={"gvn.preprocess": found.to_json()} if found is not None else {},
     )
+
+
+def _prediction(item: Layer, taken: Mapping[str, int]) -> str:
+    """Return the blob that a loss turned into a prediction makes."""
+    return "prob" if "prob" not in taken else f"{item.name}/prob"
+
+
+def _all_used(call: Call, first: int, path: str) -> None:
+    """Check that a layer took all blobs that the file has for it; a foreign one takes what it is given."""
+    op, item = call.op, call.layer
+    if any(node.domain for node in op.nodes[first:]):
+        for k in range(len(call.weights), len(call.blobs)):
+            call.weight(f"blob_{k}", call.blobs[k].shape)
+        return
+    if not call.blobs:
+        missing = [name for name in call.weights if op.initializers[name].data is None]
+        if missing:
+            call.problems.append((item.line, f"{item.name}: {Path(path).name} has no weights for this layer"))
+    elif len(call.blobs) != len(call.weights):
+        raise ConvertError(
+            f"layer {item.name!r} has {len(call.blobs)} blobs in the weights and {len(call.weights)} in the net",
+            path=f"{call.path}:{item.line}",
+            hint="the weights are another net's; a layer that was changed needs another name to go without",
+        )
+
+
+def _pruned(op: Builder, results: list[str], targets: set[str]) -> list[str]:
+    """Take out what only training needed: the labels that losses compared with, and what led to nothing but them.
+
+    A value that a loss read second is a label where no weights have a part in it.
+    """
+    learnt: set[str] = set()
+    parameters = {name for name, tensor in op.initializers.items() if tensor.role != "constant"}
+    for node in op.nodes:
+        if any(name in learnt or name in parameters for name in node.inputs):
+            learnt.update(node.outputs)
+    wanted = [name for name in results if name not in targets or name in learnt]
+    results = wanted or results
+    live = set(results)
+    kept = []
+    for node in reversed(op.nodes):
+        if live & set(node.outputs):
+            live.update(node.inputs)
+            for _, graph in node.graphs():
+                live.update(graph.undefined)
+            kept.append(node)
+    op.nodes[:] = reversed(kept)
+    op.inputs[:] = [name for name in op.inputs if name in live]
+    named = {name for node in op.nodes for name in (*node.outputs, *node.inputs)} | set(op.inputs)
+    for name in [name for name in op.values if name not in named]:
+        del op.values[name]
+    for name in [name for name, tensor in op.initializers.items() if name not in live and tensor.role == "constant"]:
+        del op.initializers[name]
+    return results
 
 
 def _all_taken(shapes: Mapping[str, object], inputs: list[str]) -> None:
@@ -258,10 +318,14 @@ def _parameters(item: Layer) -> dict[str, Any]:
     return without_defaults(item.message.without("name", "type", "bottom", "top").to_dict())
 
 
-def _preprocess(net: Net) -> dict[str, Any]:
-    """Return what ``transform_param`` says of the input."""
-    for item in net.layers:
-        message = item.message.message("transform_param")
-        if message.fields and not item.bottoms:
-            return {"layout": "nchw", "channels": "bgr", **message.to_dict()}
-    return {}
+def _preprocess(
+    net: Net, path: Path, op: Builder, weights: Weights | None, problems: list[tuple[int, str]]
+) -> Preprocess | None:
+    """Return what the net says of its images, else what the net says that the weights were trained in."""
+    shape = op.shape(op.inputs[0]) if op.inputs else None
+    channels = shape[1] if shape is not None and len(shape) == 4 and isinstance(shape[1], int) else None
+    found = preprocess(net, [path], channels, problems)
+    if found is not None or weights is None or weights.path.lower().endswith(".h5"):
+        return found
+    trained, phase = read_structure(Path(weights.path))
+    return preprocess(read_net(trained, weights.path, State(phase)), [path, Path(weights.path)], channels, [])

@@ -7,200 +7,21 @@ blob order, as shapes without data; ``Scale`` and the like declare them in the s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from itertools import product as grid
-from math import ceil, prod, sqrt
-from typing import Any, TypeAlias
+from math import ceil, prod
+from typing import Any
 
-from graphviz_nets.errors import ParseError
 from graphviz_nets.graph.builder import Builder
-from graphviz_nets.graph.ir import Shape, count, float32
-from graphviz_nets.graph.rules import Table
+from graphviz_nets.graph.ir import Shape, Tensor, count
 from graphviz_nets.graph.shapes import Impossible
 
-from .caffe_net import Layer, dims
+from . import caffe_detection, caffe_recurrent  # noqa: F401  they enter their layers in the table
+from .caffe_call import BIGGEST, Call, foreign, images, layer
+from .caffe_net import dims
 from .caffe_rules import pooled
 from .prototxt import Message
-
-BIGGEST = 1 << 31
-"""Settings beyond this are refused."""
-
-
-@dataclass
-class Call:
-    """One layer that is being translated.
-
-    Attributes
-    ----------
-    layer : Layer
-        The source.
-    inputs, tops : tuple of str
-        Value names of its bottoms, and those that its tops are to have.
-    op : Builder
-        Where nodes go.
-    shared : mapping of str to str
-        Initializers by the name that ``param { name }`` gives them, over the whole net.
-    weights : list of str
-        Initializers in blob order.
-    """
-
-    layer: Layer
-    inputs: tuple[str, ...]
-    op: Builder
-    tops: tuple[str, ...] = ()
-    phase: str = "TEST"
-    path: str = ""
-    shared: dict[str, str] = field(default_factory=dict)
-    shapes: Mapping[str, tuple[str | None, Shape]] = field(default_factory=dict)
-    weights: list[str] = field(default_factory=list)
-    problems: list[tuple[int, str]] = field(default_factory=list)
-
-    def param(self, name: str) -> Message:
-        """Return a message of the layer, empty where it is absent."""
-        return self.layer.own_param(name)
-
-    def need(self, least: int) -> None:
-        """Check that there are enough bottoms."""
-        if len(self.inputs) < least:
-            raise Impossible(f"{self.layer.type} needs {least} bottom{'s' * (least > 1)}, not {len(self.inputs)}")
-
-    def shape(self, k: int = 0) -> Shape | None:
-        """Return the shape of a bottom, None where unknown."""
-        self.need(k + 1)
-        return self.op.shape(self.inputs[k])
-
-    def known(self, k: int = 0) -> tuple[int, ...]:
-        """Return the shape of a bottom, which must be all numbers."""
-        shape = self.shape(k)
-        if shape is None or not all(isinstance(dim, int) for dim in shape):
-            raise Impossible(f"the shape of {self.layer.bottoms[k]!r} must be known; give it with --input-shape")
-        return tuple(dim for dim in shape if isinstance(dim, int))
-
-    def dim(self, axis: int, k: int = 0) -> int | None:
-        """Return one dimension of a bottom, None where unknown."""
-        shape = self.shape(k)
-        if shape is None or not -len(shape) <= axis < len(shape):
-            return None
-        size = shape[axis]
-        return size if isinstance(size, int) else None
-
-    def axis(self, value: int, k: int = 0) -> int:
-        """Return an axis counted from the front."""
-        shape = self.shape(k)
-        if shape is None:
-            if value < 0:
-                raise Impossible("an axis from the end needs a known shape")
-            return value
-        if not -len(shape) <= value < max(len(shape), 1):
-            raise Impossible(f"axis {value} is outside a blob of {len(shape)} dimensions")
-        return value % len(shape) if shape else 0
-
-    def weight(self, role: str, shape: Shape, kind: str = "parameter") -> str:
-        """Declare the next blob and return its initializer's name."""
-        for dim in shape:
-            if isinstance(dim, int) and not 0 <= dim < BIGGEST:
-                raise Impossible(f"a weight of size {dim} is not possible")
-        index = len(self.weights)
-        specs = self.layer.message.all("param")
-        named = specs[index] if index < len(specs) else None
-        shared = str(named.get("name", "")) if isinstance(named, Message) else ""
-        if shared and shared in self.shared:
-            name = self.shared[shared]
-            old = self.op.shape(name)
-            if old != shape and count(old) is not None and count(old) == count(shape):
-                self.weights.append(name)
-                return self.op.Reshape(name, self.op.constant([int(dim or 0) for dim in shape]))
-            if old != shape and count(old) != count(shape):
-                self.problems.append((self.layer.line, f"{self.layer.name}: shared weight {shared!r} has another size"))
-                name = self.op.weight(f"{self.layer.name}.{role}", shape, role=kind)
-        else:
-            name = self.op.weight(shared or f"{self.layer.name}.{role}", shape, role=kind)
-            if shared:
-                self.shared[shared] = name
-        self.weights.append(name)
-        return name
-
-    def fail(self, message: Message, name: str, text: str) -> ParseError:
-        """Return an error at a field of the layer."""
-        at = message.field(name)
-        line, column = (at.line, at.column) if at is not None else (self.layer.line, None)
-        return ParseError(f"layer {self.layer.name!r}: {text}", path=self.path, line=line, column=column)
-
-    def number(self, message: Message, name: str, default: float) -> float:
-        """Return a numeric setting."""
-        value = message.get(name, default)
-        if isinstance(value, (str, Message)):
-            raise self.fail(message, name, f"{name} is to be a number")
-        return float32(float(value))
-
-    def whole(self, message: Message, name: str, default: int | None, least: int = 0) -> int:
-        """Return an integer setting, at least `least`."""
-        value = message.get(name, default)
-        if value is None:
-            raise self.fail(message, name, f"{name} is missing")
-        return self.checked(message, name, value, least)
-
-    def checked(self, message: Message, name: str, value: Any, least: int = 0) -> int:
-        """Return an integer or raise an error at its field."""
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < BIGGEST:
-            raise self.fail(message, name, f"{name} is to be a whole number from {least}, not {value!r}")
-        return value
-
-    def checked_float(self, message: Message, value: Any) -> float:
-        """Return a number of a repeated field."""
-        if isinstance(value, (str, Message)):
-            raise ParseError(f"layer {self.layer.name!r}: {value!r} is no number", path=self.path, line=message.line)
-        return float32(float(value))
-
-    def flag(self, message: Message, name: str, default: bool) -> bool:
-        """Return a boolean setting."""
-        value = message.get(name, default)
-        return value not in (False, 0, "0", "f", "False", "false") if not isinstance(value, bool) else value
-
-    def choice(self, message: Message, name: str, allowed: Sequence[str]) -> str:
-        """Return an enum setting, the first allowed by default; numbers stand for the enum's order."""
-        value = message.get(name, allowed[0])
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(allowed):
-            return allowed[value]
-        if value not in allowed:
-            raise self.fail(message, name, f"{name} {str(value)!r} is not one of {', '.join(allowed)}")
-        return str(value)
-
-
-Rule: TypeAlias = Callable[[Builder, Call], "tuple[str, ...]"]
-
-layer: Table[Rule] = Table("layer")
-
-
-def foreign(call: Call, type_: str | None = None) -> tuple[str, ...]:
-    """Append a node of the domain ``caffe`` with the layer's simple settings as attributes."""
-    own = [
-        item.value for item in call.layer.message if item.name.endswith("_param") and isinstance(item.value, Message)
-    ]
-    attributes: dict[str, Any] = {}
-    for message in own:
-        for name in dict.fromkeys(item.name for item in message):
-            value = _simple(message.all(name))
-            if value is not None:
-                attributes.setdefault(name, value)
-    name = type_ or call.layer.type or "Unknown"
-    return call.op.node(name, call.inputs, len(call.layer.tops), domain="caffe", attributes=attributes)
-
-
-def _simple(values: list[Any]) -> Any:
-    """Return what an ONNX attribute can hold, else None."""
-    if any(isinstance(value, Message) for value in values):
-        return None
-    for kinds, make in (((bool, int), int), ((bool, int, float), float), ((str,), str)):
-        if all(isinstance(value, kinds) for value in values):
-            if make is int and any(not -(1 << 63) <= int(value) < 1 << 63 for value in values):
-                return None
-            flat = [make(value) for value in values]
-            return flat[0] if len(flat) == 1 else flat
-    return None
-
 
 # Sources ----------------------------------------------------------------------------------------------------------
 
@@ -323,14 +144,6 @@ class Window:
         plain = {"strides": self.stride, "dilations": self.dilation, "pads": self.pad * 2}
         ones = {"strides": 1, "dilations": 1, "pads": 0}
         return {"kernel_shape": self.kernel} | {k: v for k, v in plain.items() if any(part != ones[k] for part in v)}
-
-
-def images(call: Call, k: int = 0) -> tuple[int, int, int, int]:
-    """Return the shape of a bottom that must be (N, C, H, W), all known."""
-    shape = call.known(k)
-    if len(shape) != 4:
-        raise Impossible(f"four axes are needed, not {len(shape)}")
-    return shape[0], shape[1], shape[2], shape[3]
 
 
 def window(call: Call, message: Message, rank: int) -> Window:
@@ -468,7 +281,7 @@ def im2col(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Pooling")
 def pooling(op: Builder, call: Call) -> tuple[str, ...]:
-    """MaxPool or AveragePool with explicit pads, GlobalMaxPool, GlobalAveragePool; caffe::StochasticPool"""
+    """MaxPool or AveragePool with explicit pads, GlobalMaxPool, GlobalAveragePool; stochastic: Mul, AveragePool, Div"""
     call.need(1)
     message = call.param("pooling_param")
     method = call.choice(message, "pool", ("MAX", "AVE", "STOCHASTIC"))
@@ -485,6 +298,11 @@ def pooling(op: Builder, call: Call) -> tuple[str, ...]:
     )
     if any(pad >= kernel for pad, kernel in zip(side.pad, side.kernel, strict=True)):
         raise Impossible(f"pad {side.pad} is not smaller than the kernel {side.kernel}")
+    if method == "STOCHASTIC" and call.phase == "TEST":
+        squares, sums = (
+            pool(op, call, x, "AVE", side, sizes, floor)[0] for x in (op.Mul(*call.inputs[:1] * 2), *call.inputs[:1])
+        )
+        return (op.Div(squares, op.Add(sums, op.scalar(SMALLEST))),)
     if method == "STOCHASTIC":
         given = {"kernel_shape": side.kernel, "strides": side.stride, "pads": side.pad, "ceil_mode": int(not floor)}
         return op.node("StochasticPool", call.inputs[:1], len(call.layer.tops), domain="caffe", attributes=given)
@@ -548,6 +366,10 @@ def pool(op: Builder, call: Call, x: str, method: str, side: Window, sizes: Shap
 
     scale = op.weight(f"{call.layer.name}.divisor", (1, 1, outs[0], outs[1]), factors, role="constant")
     return (op.Mul(y, scale),)
+
+
+SMALLEST = 1.1754943508222875e-38
+"""The smallest normal float32, which Caffe adds lest it divides by zero."""
 
 
 @layer("SPP")
@@ -662,16 +484,43 @@ def batch_norm(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(1)
     message = call.param("batch_norm_param")
     shape = call.shape()
-    channels = 1 if shape is not None and len(shape) == 1 else call.dim(1)
+    channels: int | str | None = 1 if shape is not None and len(shape) == 1 else call.dim(1)
     eps = call.number(message, "eps", 1e-5)
     mean, variance = (call.weight(role, (channels,), "buffer") for role in ("mean", "variance"))
-    call.weight("factor", (1,), "buffer")
+    factor = call.weight("factor", (1,), "buffer")
+    channels = op.initializers[mean].shape[0]
     x = call.inputs[0]
     if not call.flag(message, "use_global_stats", call.phase == "TEST"):
+        call.spent.update(name for name in call.weights if op.initializers[name].data is not None)
         return (_batch_statistics(op, call, eps),)
+    channels = op.initializers[mean].shape[0]
+    _divide(op, call, (mean, variance), factor)
     one = _filled(op, call, "one", channels, 1.0)
     zero = _filled(op, call, "zero", channels, 0.0)
     return (op.BatchNormalization(x, one, zero, mean, variance, epsilon=eps),)
+
+
+def _divide(op: Builder, call: Call, sums: Sequence[str], factor: str) -> None:
+    """Divide the sums that Caffe stores by their weight, the third blob, once there are numbers; it is not kept."""
+    weight = op.initializers[factor]
+    if weight.data is None:
+        return
+
+    def divided(tensor: Tensor) -> Tensor:
+        def read() -> bytes:
+            import numpy as np
+
+            (total,) = np.frombuffer(weight.bytes(), "<f4")
+            values = np.frombuffer(tensor.bytes(), "<f4") * np.float32(0 if total == 0 else 1 / total)
+            return bytes(values.astype("<f4").tobytes())
+
+        return replace(tensor, data=read)
+
+    for name in sums:
+        if name not in call.divided:
+            op.initializers[name] = divided(op.initializers[name])
+            call.divided.add(name)
+    call.spent.add(factor)
 
 
 def _batch_statistics(op: Builder, call: Call, eps: float) -> str:
@@ -683,9 +532,9 @@ def _batch_statistics(op: Builder, call: Call, eps: float) -> str:
     return op.Div(centred, op.Sqrt(op.Add(op.ReduceMean(op.Mul(centred, centred), axes), op.scalar(eps))))
 
 
-def _filled(op: Builder, call: Call, role: str, size: int | None, value: float) -> str:
+def _filled(op: Builder, call: Call, role: str, size: int | str | None, value: float) -> str:
     """Add a constant vector, made when it is asked for."""
-    fill = None if size is None else lambda: struct.pack("<f", value) * size
+    fill = None if not isinstance(size, int) else lambda: struct.pack("<f", value) * size
     return op.weight(f"{call.layer.name}.{role}", (size,), fill, role="constant")
 
 
@@ -695,12 +544,14 @@ def bn(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(1)
     message = call.param("bn_param")
     channels = call.dim(1)
-    if any(name in message for name in ("bn_mode", "scale_filler", "shift_filler")):
+    few = any(name in message for name in ("bn_mode", "scale_filler", "shift_filler"))
+    if len(call.blobs) == 2 or (few and not call.blobs):
         x, shape = call.inputs[0], (channels, *(1,) * _spatial(call))
         if call.choice(message, "bn_mode", ("LEARN", "INFERENCE")) == "LEARN":
             x = _batch_statistics(op, call, call.number(message, "var_eps", 1e-9))
         return (op.Add(op.Mul(x, call.weight("scale", shape)), call.weight("shift", shape)),)
-    scale, shift = call.weight("scale", (channels,)), call.weight("shift", (channels,))
+    scale = call.weight("scale", (channels,), filler="slope_filler")
+    shift = call.weight("shift", (channels,), filler="bias_filler")
     mean, variance = (call.weight(role, (channels,), "buffer") for role in ("mean", "variance"))
     eps = call.number(message, "eps", call.number(message, "epsilon", 1e-5))
     return (op.BatchNormalization(call.inputs[0], scale, shift, mean, variance, epsilon=eps),)
@@ -736,7 +587,7 @@ def scale(op: Builder, call: Call) -> tuple[str, ...]:
     call.need(1)
     message = call.param("scale_param")
     _, shape, second = _aligned(op, call, message)
-    y = op.Mul(call.inputs[0], second or call.weight("weight", shape))
+    y = op.Mul(call.inputs[0], second or call.weight("weight", shape, filler="filler", start=1.0))
     return (op.Add(y, call.weight("bias", shape)) if call.flag(message, "bias_term", False) else y,)
 
 
@@ -745,7 +596,7 @@ def bias(op: Builder, call: Call) -> tuple[str, ...]:
     """Add"""
     call.need(1)
     _, shape, second = _aligned(op, call, call.param("bias_param"))
-    return (op.Add(call.inputs[0], second or call.weight("bias", shape)),)
+    return (op.Add(call.inputs[0], second or call.weight("bias", shape, filler="filler")),)
 
 
 @layer("MVN")
@@ -1184,145 +1035,6 @@ def filter_(op: Builder, call: Call) -> tuple[str, ...]:
     return tuple(op.Compress(name, chosen, axis=0) for name in call.inputs[:-1])
 
 
-# Recurrent layers -------------------------------------------------------------------------------------------------
-
-
-def _sequence(op: Builder, call: Call) -> tuple[str, int | None, int]:
-    """Return the input as (T, N, features), the number of features and of hidden units."""
-    shape = call.shape()
-    if shape is not None and len(shape) < 2:
-        raise Impossible("steps and batch are needed")
-    size = None if shape is None else count(shape[2:])
-    x = call.inputs[0]
-    if shape is None or len(shape) != 3:
-        x = op.Reshape(x, op.constant([0, 0, 1 if shape is not None and len(shape) == 2 else -1]))
-    return x, size, call.whole(call.param("recurrent_param"), "num_output", None, 1)
-
-
-def _static(call: Call, size: int, states: int) -> None:
-    """Declare the weight of a static input, which stands between `cont` and the exposed states."""
-    exposed = call.flag(call.param("recurrent_param"), "expose_hidden", False)
-    if len(call.inputs) - 2 - (states if exposed else 0) > 0:
-        shape = call.shape(2)
-        call.weight("weight_static", (size, None if shape is None else count(shape[1:])))
-
-
-def _plain_sequence(call: Call) -> bool:
-    return len(call.inputs) == 2 and not call.flag(call.param("recurrent_param"), "expose_hidden", False)
-
-
-@layer("LSTM")
-def lstm(op: Builder, call: Call) -> tuple[str, ...]:
-    """LSTM with reordered gates; caffe::LSTM with a static input or exposed state"""
-    call.need(2)
-    x, size, hidden = _sequence(op, call)
-    w = call.weight("weight_x", (4 * hidden, size))
-    b = call.weight("bias", (4 * hidden,))
-    _static(call, 4 * hidden, 2)
-    r = call.weight("weight_h", (4 * hidden, hidden))
-    if not _plain_sequence(call):
-        return foreign(call)
-    # Caffe's gates are i, f, o, g; ONNX's are i, o, f, c.
-    gates = op.constant([*range(hidden), *range(2 * hidden, 3 * hidden), *range(hidden, 2 * hidden),
-                         *range(3 * hidden, 4 * hidden)]) if hidden <= 1 << 14 else None  # fmt: skip
-    if gates is None:
-        return foreign(call)
-    zero, first = (
-        op.weight(f"{call.layer.name}.zeros", (4 * hidden,), lambda: bytes(16 * hidden), role="constant"),
-        op.constant([0]),
-    )
-    weights = [op.Unsqueeze(op.Gather(name, gates), first) for name in (w, r)]
-    bias_ = op.Unsqueeze(op.Concat(op.Gather(b, gates), zero, axis=0), first)
-    y = op.node("LSTM", [x, *weights, bias_], attributes={"hidden_size": hidden})[0]
-    return (op.Squeeze(y, op.constant([1])),)
-
-
-@layer("RNN")
-def rnn(op: Builder, call: Call) -> tuple[str, ...]:
-    """RNN, Transpose, MatMul, Add, Tanh; caffe::RNN with a static input or exposed state"""
-    call.need(2)
-    x, size, hidden = _sequence(op, call)
-    w, b = call.weight("weight_x", (hidden, size)), call.weight("bias", (hidden,))
-    _static(call, hidden, 1)
-    r = call.weight("weight_h", (hidden, hidden))
-    out, out_bias = call.weight("weight_out", (hidden, hidden)), call.weight("bias_out", (hidden,))
-    if not _plain_sequence(call):
-        return foreign(call)
-    zero, first = (
-        op.weight(f"{call.layer.name}.zeros", (hidden,), lambda: bytes(4 * hidden), role="constant"),
-        op.constant([0]),
-    )
-    weights = [op.Unsqueeze(name, first) for name in (w, r)]
-    bias_ = op.Unsqueeze(op.Concat(b, zero, axis=0), first)
-    y = op.node("RNN", [x, *weights, bias_], attributes={"hidden_size": hidden})[0]
-    y = op.MatMul(op.Squeeze(y, op.constant([1])), op.Transpose(out, perm=(1, 0)))
-    return (op.Tanh(op.Add(y, out_bias)),)
-
-
-# Detection --------------------------------------------------------------------------------------------------------
-
-
-@layer("PriorBox")
-def prior_box(op: Builder, call: Call) -> tuple[str, ...]:
-    """initializer, computed from both spatial sizes, through Identity"""
-    call.need(2)
-    message = call.param("prior_box_param")
-    high, wide = images(call, 0)[2:]
-    tall, broad = images(call, 1)[2:]
-    image = call.whole(message, "img_size", 0)
-    tall = call.whole(message, "img_h", image or tall, 1)
-    broad = call.whole(message, "img_w", image or broad, 1)
-    step = call.number(message, "step", 0.0)
-    step_h = call.number(message, "step_h", step) or tall / high
-    step_w = call.number(message, "step_w", step) or broad / wide
-    smallest = [call.checked_float(message, value) for value in message.all("min_size")]
-    largest = [call.checked_float(message, value) for value in message.all("max_size")]
-    if not smallest:
-        raise call.fail(message, "min_size", "min_size is missing")
-    if not all(0 < value < float("inf") for value in (*smallest, *largest)):
-        raise call.fail(message, "min_size", "min_size and max_size are positive")
-    ratios = [1.0]
-    for value in message.all("aspect_ratio"):
-        ratio = call.checked_float(message, value)
-        if not 1e-6 < ratio < 1e6:
-            raise call.fail(message, "aspect_ratio", "aspect_ratio is a positive number")
-        if all(abs(ratio - old) >= 1e-6 for old in ratios):
-            ratios += [ratio, 1 / ratio] if call.flag(message, "flip", True) else [ratio]
-    offset = call.number(message, "offset", 0.5)
-    spread = [call.checked_float(message, value) for value in message.all("variance")] or [0.1]
-    spread = spread * 4 if len(spread) == 1 else spread
-    if len(spread) != 4:
-        raise call.fail(message, "variance", "variance is given once or four times")
-    sides: list[tuple[float, float]] = []
-    for k, size in enumerate(smallest):
-        sides.append((size, size))
-        if k < len(largest):
-            sides.append((sqrt(size * largest[k]),) * 2)
-        sides += [(size * sqrt(ratio), size / sqrt(ratio)) for ratio in ratios if abs(ratio - 1) >= 1e-6]
-    clipped = call.flag(message, "clip", False)
-    total = high * wide * len(sides) * 4
-    if total > 1 << 26:
-        raise Impossible("there are too many boxes")
-
-    def corners() -> Iterator[float]:
-        for row, column in grid(range(high), range(wide)):
-            x, y = (column + offset) * step_w, (row + offset) * step_h
-            for width, height in sides:
-                for value in (
-                    (x - width / 2) / broad,
-                    (y - height / 2) / tall,
-                    (x + width / 2) / broad,
-                    (y + height / 2) / tall,
-                ):
-                    yield min(max(value, 0.0), 1.0) if clipped else value
-
-    def content() -> bytes:
-        return struct.pack(f"<{total}f", *map(float32, corners())) + struct.pack("<4f", *spread) * (total // 4)
-
-    name = op.weight(f"{call.layer.name}.priors", (1, 2, total), content, role="constant")
-    return (op.Identity(name),)
-
-
 # Layers that only Caffe (or a fork) has: drawn and sized, not run.
 def _foreign(op: Builder, call: Call) -> tuple[str, ...]:
     """caffe::TYPE"""
@@ -1330,11 +1042,29 @@ def _foreign(op: Builder, call: Call) -> tuple[str, ...]:
 
 
 FOREIGN = (
-    "Accuracy", "ContrastiveLoss", "Correlation", "DetectionEvaluate", "DetectionOutput", "EuclideanLoss",
+    "Accuracy", "ContrastiveLoss", "Correlation", "DetectionEvaluate", "EuclideanLoss",
     "HDF5Output", "HingeLoss", "InfogainLoss", "MultiBoxLoss", "MultinomialLogisticLoss", "PSROIPooling", "Proposal",
     "Python", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
 )  # fmt: skip
 layer(*FOREIGN)(_foreign)
+
+
+TRAINING_ONLY = frozenset({"Accuracy", "DetectionEvaluate", "HDF5Output", "Silence"})
+
+
+def deployed(type_: str) -> str | None:
+    """Return the type that a layer has in a net that is to run: a loss becomes what it compares, or None.
+
+    Examples
+    --------
+    >>> deployed("SoftmaxWithLoss"), deployed("EuclideanLoss"), deployed("Convolution")
+    ('Softmax', None, 'Convolution')
+    """
+    if type_ in ("SoftmaxWithLoss", "InfogainLoss"):
+        return "Softmax"
+    if type_ == "SigmoidCrossEntropyLoss":
+        return "Sigmoid"
+    return None if type_ in TRAINING_ONLY or type_.endswith("Loss") else type_
 
 
 def support() -> dict[str, str]:

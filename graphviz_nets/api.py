@@ -11,7 +11,7 @@ from typing import Any
 
 from graphviz_nets import plugins
 from graphviz_nets.config import Options, options
-from graphviz_nets.errors import ConvertError, LimitError, UnknownFormat
+from graphviz_nets.errors import ConfigError, ConvertError, LimitError, UnknownFormat
 from graphviz_nets.files import write
 from graphviz_nets.graph.cost import Summary
 from graphviz_nets.graph.ir import Model
@@ -31,7 +31,8 @@ def load(
     path : path-like
         The file; with `data`, only its name.
     given : Options, optional
-        Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`); or give them as keywords.
+        Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`, `weights`, `random_weights`,
+        `deploy`); or give them as keywords.
     data : bytes, optional
         The file's content, where there is no file.
 
@@ -55,6 +56,8 @@ def load(
     place = Path(path)
     head = data[:HEAD] if data is not None else _head(place)
     converter = _converter(place, head, chosen.source)
+    if chosen.weights is not None and converter.name != "caffe":
+        raise ConfigError("a weight file goes with a Caffe net", key="--weights")
     from graphviz_nets.graph import shapes
 
     return shapes.infer(converter.open(place, data, chosen))

@@ -27,6 +27,12 @@ class Options:
         Caffe's rules, and the net of a solver.
     input_shapes : mapping of str to (dtype, shape)
         Given shapes by input name; inputs given without a name stand under ``"0"``, ``"1"``, ...
+    weights : Path or None
+        A Caffe weight file.
+    random_weights : int or None
+        Seed of random numbers for weights that no file has; None leaves them without data.
+    deploy : bool
+        Leave out what only training needs: losses become what they compare, labels go.
     rankdir : {"TB", "BT", "LR", "RL"}
         Direction of the flow.
     depth : int, "all" or None
@@ -62,6 +68,9 @@ class Options:
     level: int = 0
     net: Path | None = None
     input_shapes: Mapping[str, tuple[str | None, tuple[int | str | None, ...]]] = field(default_factory=dict)
+    weights: Path | None = None
+    random_weights: int | None = None
+    deploy: bool = False
     rankdir: str = "TB"
     depth: int | str | None = None
     expand: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ def input_options(command: F) -> F:
     decorators = [
         click.argument("source", metavar="INPUT"),
         click.option("--from", "format_", metavar="FORMAT", help="Format of INPUT; found by its content by default."),
+        click.option("--weights", type=FILE, help="Caffe: a .caffemodel or .caffemodel.h5 with the net's weights."),
         click.option("--phase", type=click.Choice(["train", "test"]), default="test", help="Caffe: the phase; test."),
         click.option("--stage", "stages", multiple=True, metavar="NAME", help="Caffe: a stage that is on."),
         click.option("--level", type=int, default=0, help="Caffe: the level; 0."),
@@ -81,6 +82,7 @@ def shapes_of(given: tuple[str, ...]) -> dict[str, tuple[str | None, tuple[int |
 def open_model(
     source: str,
     format_: str | None,
+    weights: Path | None,
     phase: str,
     stages: tuple[str, ...],
     level: int,
@@ -88,11 +90,13 @@ def open_model(
     shapes: tuple[str, ...],
     quiet: bool,
     verbose: bool,
+    **more: Any,
 ) -> Model:
     """Open INPUT; its problems go to standard error."""
     from graphviz_nets import api
 
-    options = Options(source=format_, phase=phase, stages=stages, level=level, net=net, input_shapes=shapes_of(shapes))
+    options = Options(source=format_, phase=phase, stages=stages, level=level, net=net, weights=weights,
+                      input_shapes=shapes_of(shapes), **more)  # fmt: skip
     data = None
     if source == "-":
         if format_ is None:
@@ -203,7 +207,7 @@ def render(
     return 0
 
 
-SOURCE = ("source", "format_", "phase", "stages", "level", "net", "shapes", "quiet", "verbose")
+SOURCE = ("source", "format_", "weights", "phase", "stages", "level", "net", "shapes", "quiet", "verbose")
 
 
 def drawing_options(base: Options, **given: Any) -> Options:

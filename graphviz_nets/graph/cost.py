@@ -372,6 +372,18 @@ def recurrent(node: Node, inputs: Sequence[Typed], outputs: Sequence[Value]) -> 
     return macs, None if macs is None or extra is None else 2 * macs + extra
 
 
+@cost("Scan")
+def scan(node: Node, inputs: Sequence[Typed], outputs: Sequence[Value]) -> tuple[int | None, int | None]:
+    """Steps times what the body costs."""
+    body, number = node.attributes["body"], node.attributes["num_scan_inputs"]
+    axes = node.attributes.get("scan_input_axes", (0,))
+    shape = inputs[-number].shape if inputs[-number] is not None else None
+    steps = shape[axes[0]] if shape else None
+    parts = [node_cost(Model(body), inner) for inner in body.nodes]
+    macs, flops = (_times(steps if isinstance(steps, int) else None, total(part[k] for part in parts)) for k in (0, 1))
+    return macs, flops
+
+
 def per_element(flops: int) -> Rule:
     """Return a rule of so many operations per element of the first output (of the first input where it is larger)."""
 

@@ -67,9 +67,10 @@ class _Names:
 
 
 class Writer:
-    """Writes one model; `sink`, where given, may take a tensor's bytes instead of the message."""
+    """Writes one model; `sink`, where given, may take over an initializer's data: it gets the message, the tensor and
+    whether it is the main graph's."""
 
-    def __init__(self, model: Model, strict: bool, sink: Callable[[Any, bytes], bool] | None = None) -> None:
+    def __init__(self, model: Model, strict: bool, sink: Callable[[Any, Tensor, bool], bool] | None = None) -> None:
         self.source = model
         self.strict = strict
         self.sink = sink
@@ -198,7 +199,7 @@ class Writer:
             else:
                 info = out.initializer.add()
                 own = {}
-                self.tensor(info, tensor)
+                self.tensor(info, tensor, source is self.source.graph)
                 info.name = label
             if label != tensor.name:
                 own["gvn.name"] = tensor.name
@@ -345,14 +346,13 @@ class Writer:
             own["gvn.role"] = tensor.role
         notes.put(out.metadata_props, own, tensor.metadata)
 
-    def tensor(self, out: Any, tensor: Tensor) -> None:
+    def tensor(self, out: Any, tensor: Tensor, main: bool = False) -> None:
         out.data_type = notes.CODES[tensor.dtype]
         out.dims.extend(tensor.shape)
-        data = tensor.bytes()
         if tensor.dtype == "string":
-            out.string_data.extend(data)
-        elif self.sink is None or not self.sink(out, data):
-            out.raw_data = data
+            out.string_data.extend(tensor.bytes())
+        elif self.sink is None or not self.sink(out, tensor, main):
+            out.raw_data = bytes(tensor.bytes())
 
     def info(self, out: Any, label: str, name: str, value: Value, listed: bool, typed: bool) -> bool:
         """Write a ValueInfoProto; say whether it tells all that the graph's values say of the name."""

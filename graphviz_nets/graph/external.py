@@ -24,7 +24,7 @@ class Stretch:
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
             with open(os.open(self.place, flags), "rb") as file:
-                if _identity(os.fstat(file.fileno())) != self.identity:
+                if identity(os.fstat(file.fileno())) != self.identity:
                     raise ConvertError("the file has changed since the model was opened", path=self.place)
                 file.seek(self.offset)
                 data = file.read(self.length)
@@ -35,7 +35,8 @@ class Stretch:
         return data
 
 
-def _identity(found: os.stat_result) -> tuple[int, ...]:
+def identity(found: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from another, or from itself after a change."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, stat.S_IFMT(found.st_mode)
 
 
@@ -61,7 +62,7 @@ class Beside:
             raise ConvertError(f"external data {location!r} does not fit the shape")
         if offset < 0 or offset + length > found.st_size:
             raise ConvertError(f"external data {location!r} ends too early")
-        return Stretch(place, offset, length, _identity(found))
+        return Stretch(place, offset, length, identity(found))
 
     def find(self, location: str) -> tuple[str, os.stat_result]:
         windows = PureWindowsPath(location)

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from graphviz_nets.errors import ConvertError, LimitError, ParseError
+from graphviz_nets.errors import ConvertError, GraphError, LimitError, ParseError
 from graphviz_nets.files import replacing
 from graphviz_nets.graph.decode import Reader
 from graphviz_nets.graph.encode import Writer
@@ -161,27 +161,73 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
     place = Path(path)
     try:
         if sum(_sizes(model)) <= EMBED:
-            data = _serialize(to_proto(model))
             with replacing(place) as file:
-                file.write(data)
+                _stream(model, file)
             return
         beside = place.with_name(f"{place.name}.data")
         with replacing(place) as file, replacing(beside) as weights:
 
-            def sink(tensor: Any, content: bytes) -> bool:
-                if len(content) < 1024:
+            def sink(out: Any, tensor: Tensor, main: bool) -> bool:
+                if (tensor.nbytes or 0) < 1024:
                     return False
                 weights.seek(-weights.tell() % 64, os.SEEK_CUR)  # as aligned as any runtime asks of mapped memory
-                tensor.data_location = 1
-                for key, text in (("location", beside.name), ("offset", weights.tell()), ("length", len(content))):
-                    tensor.external_data.add(key=key, value=str(text))
-                weights.write(content)
+                out.data_location = 1
+                size = tensor.nbytes
+                for key, text in (("location", beside.name), ("offset", weights.tell()), ("length", size)):
+                    out.external_data.add(key=key, value=str(text))
+                weights.write(_whole(tensor))
                 return True
 
             file.write(_serialize(Writer(model, True, sink).model()))
             file.flush()  # so that a full disk is noticed before either file is replaced
     except OSError as fault:
         raise ConvertError(f"cannot be written: {fault.strerror}", path=str(place)) from None
+
+
+def _stream(model: Model, file: BinaryIO) -> None:
+    """Write a model whose weights are read one after the other, each when its place in the file has come.
+
+    The order of fields is free in protobuf: the graph comes last in the model, and the weights last in the graph.
+    """
+    proto = Writer(model, True, lambda out, tensor, main: main).model()
+    tensors = [tensor for tensor in model.graph.initializers.values() if tensor.data is not None]
+    heads = [
+        (_serialize(info), None if tensor.dtype == "string" else tensor)
+        for info, tensor in zip(proto.graph.initializer, tensors, strict=True)
+    ]
+    proto.graph.ClearField("initializer")
+    graph = _serialize(proto.graph)
+    proto.ClearField("graph")
+    sizes = []
+    for head, tensor in heads:
+        data = 0 if tensor is None else tensor.nbytes or 0
+        sizes.append(len(head) + (0 if tensor is None else len(_field(9, data)) + data))
+    total = len(graph) + sum(len(_field(5, size)) + size for size in sizes)
+    file.write(_serialize(proto))
+    file.write(_field(7, total) + graph)
+    for (head, tensor), size in zip(heads, sizes, strict=True):
+        file.write(_field(5, size) + head)
+        if tensor is not None:
+            file.write(_field(9, tensor.nbytes or 0))
+            file.write(_whole(tensor))
+
+
+def _whole(tensor: Tensor) -> Any:
+    """Return a tensor's data, which must be as long as its shape says: lengths were written before it was read."""
+    data = tensor.bytes()
+    if len(data) != tensor.nbytes:
+        raise GraphError(f"the tensor has {len(data)} bytes, not {tensor.nbytes}", node=tensor.name)
+    return data
+
+
+def _field(number: int, size: int) -> bytes:
+    """Return the head of a protobuf field of so many bytes."""
+    out = bytearray((number << 3 | 2,))
+    while size > 0x7F:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
 
 
 def _sizes(model: Model) -> Iterator[int]:

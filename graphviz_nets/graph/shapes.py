@@ -188,7 +188,7 @@ shape(
     "LRN", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "Mish", "Neg", "PRelu", "Reciprocal", "Relu", "Selu",
     "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu", "InstanceNormalization",
     "MeanVarianceNormalization", "CumSum", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin",
-    "Sinh", "Tan", "Sign", "Round", "Not", "LayerNormalization",
+    "Sinh", "Tan", "Sign", "Round", "Not", "LayerNormalization", "ScatterElements", "ScatterND",
 )(_same)  # fmt: skip
 
 
@@ -569,6 +569,21 @@ def gather(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     return [(_dtype(inputs[0]), (*x[:axis], *indices, *x[axis + 1 :]))]
 
 
+@shape("GatherND")
+def gather_nd(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """The indices' shape, its last axis replaced by what that axis does not choose from."""
+    x, indices, batch = _dims(inputs[0]), _dims(inputs[1]), node.attributes.get("batch_dims", 0)
+    if x is None or indices is None or not isinstance(indices[-1], int):
+        return [(_dtype(inputs[0]), None)]
+    return [(_dtype(inputs[0]), (*indices[:-1], *x[batch + indices[-1] :]))]
+
+
+@shape("NonMaxSuppression")
+def non_max_suppression(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """Image, class and box of as many boxes as the data decides."""
+    return [("int64", (None, 3))]
+
+
 @shape("Compress")
 def compress(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """The size along `axis` depends on the data."""
@@ -675,6 +690,26 @@ def top_k(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     axis = _axis(node.attributes.get("axis", -1), len(x))
     result = (*x[:axis], k[0] if k else None, *x[axis + 1 :])
     return [(_dtype(inputs[0]), result), ("int64", result)]
+
+
+@shape("Scan")
+def scan(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """States as the body returns them, then what it returns at each step, with the steps in front."""
+    body, number = node.attributes["body"], node.attributes["num_scan_inputs"]
+    states = len(inputs) - number
+    scanned = _dims(inputs[states])
+    axis = node.attributes.get("scan_input_axes", (0,))[0]
+    steps = scanned[axis] if scanned else None
+    found: list[Type] = []
+    for k, name in enumerate(body.outputs):
+        value = body.value(name)
+        if k >= states and value.shape is not None:
+            place = node.attributes.get("scan_output_axes", (0,) * len(body.outputs))[k - states]
+            place += (len(value.shape) + 1) * (place < 0)
+            found.append((value.dtype, (*value.shape[:place], steps, *value.shape[place:])))
+        else:
+            found.append((value.dtype, value.shape))
+    return found
 
 
 # Recurrent layers -------------------------------------------------------------------------------------------------
