@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from .caffe_call import Call, foreign, layer
 from .caffe_defaults import without_defaults
 from .caffe_layers import deployed, graph_input, possible
 from .caffe_net import Layer, Net, State, is_net, is_solver, read_net, read_text, solver_net
-from .caffe_preprocess import preprocess
-from .caffe_weights import Weights, read_structure, read_weights
+from .caffe_preprocess import mean_of, preprocess
+from .caffe_weights import Weights, read_structure, read_weights, write_weights
 from .prototxt import Message, decode, parse
 
 _SIGNS = re.compile(
@@ -89,6 +89,30 @@ class Converter:
             )  # fmt: skip
         net = read_net(message, str(path), state)
         return to_model(net, path, options, weights)
+
+    def judge(
+        self, model: Model, path: Path, weights: Path | None, inputs: Mapping[str, Any]
+    ) -> tuple[str, Mapping[str, Any]] | None:
+        """Return OpenCV's name and outputs for a net, None where it cannot judge."""
+        from .caffe_opencv import judge
+
+        return judge(model, path, weights, inputs)
+
+    def engines(self) -> Mapping[str, Callable[[Path, Path], Model]]:
+        """Return other programs' converters: each takes a prototxt and a ``.caffemodel``."""
+        from .caffe_engine import convert
+
+        return {"caffe2onnx": convert}
+
+    def save_weights(self, model: Model, path: Path) -> None:
+        """Write a model's weights as a ``.caffemodel``."""
+        from .caffe_opencv import layers_of
+
+        write_weights(path, layers_of(model))
+
+    def mean(self, path: Path) -> Preprocess:
+        """Return the preprocessing that a mean image (``.binaryproto``) stands for: BGR minus it."""
+        return Preprocess(channels="bgr", **mean_of(path))
 
 
 converter = Converter()

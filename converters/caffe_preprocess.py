@@ -70,7 +70,7 @@ def _resized(item: Layer, message: Message) -> tuple[int, ...]:
 
 
 def _mean(item: Layer, named: str, beside: list[Path], problems: list[tuple[int, str]]) -> dict[str, Any]:
-    """Return the mean image, or its channels' means where it is large."""
+    """Return what the mean file says, nothing where it is not there."""
     base = named.replace("\\", "/").rpartition("/")[2]
     places = [path.parent / base for path in beside]
     place = next((one for one in places if base and one.is_file()), None)
@@ -78,12 +78,17 @@ def _mean(item: Layer, named: str, beside: list[Path], problems: list[tuple[int,
         problems.append((item.line, f"{item.name}: the mean file {base!r} is not beside the net; no mean is recorded"))
         return {}
     try:
-        blob = read_mean(place)
-        shape = blob.shape[-3:] if len(blob.shape) >= 3 else (*blob.shape, 1, 1)[:3]
-        data = bytes(blob.read())
+        return mean_of(place)
     except GraphvizNetsError as fault:
         problems.append((item.line, f"{item.name}: {fault}"))
         return {}
+
+
+def mean_of(path: Path) -> dict[str, Any]:
+    """Return what a mean image says: the image itself, or its channels' means where it is large or has one pixel."""
+    blob = read_mean(path)
+    shape = blob.shape[-3:] if len(blob.shape) >= 3 else (*blob.shape, 1, 1)[:3]
+    data = bytes(blob.read())
     if shape[1:] == (1, 1) or len(data) > LARGEST_MEAN:
         import numpy as np
 

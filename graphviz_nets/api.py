@@ -15,6 +15,7 @@ from graphviz_nets.errors import ConfigError, ConvertError, LimitError, UnknownF
 from graphviz_nets.files import write
 from graphviz_nets.graph.cost import Summary
 from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.preprocess import Preprocess
 
 HEAD = 4096
 LARGEST_TEXT = 64 << 20
@@ -166,6 +167,39 @@ def save(model: Model, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     proto.write(model, target)
     return target
+
+
+def preprocess_of(text: str) -> Preprocess:
+    """Return the preprocessing that a user names.
+
+    Parameters
+    ----------
+    text : str
+        A preset (``caffe``, ``imagenet``, ``inception``, ``unit``, ``raw``), a YAML file with the settings of
+        :class:`~graphviz_nets.graph.preprocess.Preprocess`, or a Caffe mean image (``.binaryproto``).
+
+    Raises
+    ------
+    ConfigError
+        When there is no such preset or file, or a setting is wrong.
+
+    Examples
+    --------
+    >>> preprocess_of("caffe").mean
+    (104.0, 117.0, 123.0)
+    """
+    from graphviz_nets.config import load_yaml
+    from graphviz_nets.explain.images import PRESETS
+
+    if text in PRESETS:
+        return PRESETS[text]
+    path = Path(text)
+    if not path.is_file():
+        raise ConfigError(f"{text!r} is neither a file nor one of {', '.join(PRESETS)}", key="--preprocess")
+    if path.suffix.lower() == ".binaryproto":
+        found: Preprocess = plugins.resolve("converters", "caffe").mean(path)
+        return found
+    return Preprocess.of(load_yaml(path), str(path))
 
 
 def read_overlay(path: Path) -> tuple[str, dict[str, float]]:

@@ -130,18 +130,13 @@ def options(**given: Any) -> Options:
     return Options(**given)
 
 
-def load_rules(path: Path, base: Options | None = None) -> Options:
-    """Return the options of a ``graphviz_nets.yaml`` over `base`.
-
-    The file may hold ``rankdir``, ``depth``, ``expand``, ``collapse``, ``group``, ``show``, ``theme``, ``title``,
-    ``scale``, ``background``, ``aspect`` (``"16:9"``), ``fold`` (true, false, or a list of types that fold into their
-    producer), ``keep``, ``repeats``, ``hubs`` (true, false, or a mapping of globs over ids to ``stub`` or ``wire``)
-    and ``themes`` (name to a mapping of kind to colour, see :mod:`graphviz_nets.drawing.theme`).
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file of a user holds.
 
     Raises
     ------
     ConfigError
-        For a file that is no YAML mapping, an unknown key (naming it) or a bad value.
+        When it holds none, is too large or cannot be read.
     """
     import yaml
 
@@ -158,6 +153,23 @@ def load_rules(path: Path, base: Options | None = None) -> Options:
         raise ConfigError(f"no valid YAML: {getattr(fault, 'problem', fault)}", file=f"{path}{where}") from None
     if not isinstance(content, dict):
         raise ConfigError("a mapping of options is expected", file=str(path))
+    return content
+
+
+def load_rules(path: Path, base: Options | None = None) -> Options:
+    """Return the options of a ``graphviz_nets.yaml`` over `base`.
+
+    The file may hold ``rankdir``, ``depth``, ``expand``, ``collapse``, ``group``, ``show``, ``theme``, ``title``,
+    ``scale``, ``background``, ``aspect`` (``"16:9"``), ``fold`` (true, false, or a list of types that fold into their
+    producer), ``keep``, ``repeats``, ``hubs`` (true, false, or a mapping of globs over ids to ``stub`` or ``wire``)
+    and ``themes`` (name to a mapping of kind to colour, see :mod:`graphviz_nets.drawing.theme`).
+
+    Raises
+    ------
+    ConfigError
+        For a file that is no YAML mapping, an unknown key (naming it) or a bad value.
+    """
+    content = load_yaml(path)
     changes: dict[str, Any] = {}
     for key, value in content.items():
         if key not in _RULES:

@@ -38,7 +38,8 @@ class Converter(Protocol):
     """What reads one family of files.
 
     ``match`` is cheap (it sees the path and the first 4 KiB) and says how sure it is, 0 (not mine) to 100; ``open``
-    returns a :class:`graphviz_nets.graph.ir.Model`.
+    returns a :class:`graphviz_nets.graph.ir.Model`. A converter may have more: ``judge`` runs a model's source by
+    another program (see :func:`graphviz_nets.verify.verify`), ``engines`` convert it by other programs.
     """
 
     name: str

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 GROUND = {"errors", "plugins", "config", "files"}
-ROOF = {"api", "cli", "hooks", "server", "__main__"}
+ROOF = {"api", "cli", "hooks", "server", "verify", "__main__"}
 MIDDLE = {"drawing", "explain", "training"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -35,7 +35,21 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 OPEN_TO_SIBLINGS = {"converters": "onnx", "renderers": "svg"}  # what other formats in the same folder may end in
 HEAVY = {
-    *("IPython", "PIL", "fontTools", "google", "graphviz", "h5py", "keras", "networkx", "numpy", "onnx", "onnxruntime"),
+    *(
+        "IPython",
+        "PIL",
+        "caffe2onnx",
+        "cv2",
+        "fontTools",
+        "google",
+        "graphviz",
+        "h5py",
+        "keras",
+        "networkx",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+    ),
     *("onnxscript", "pygraphviz", "resvg_py", "svg2pdf_py", "tensorboard", "tensorflow", "tf2onnx", "torch", "yaml"),
 }
 

@@ -252,19 +252,42 @@ def to_format(name: str | None) -> str:
 @program.command()
 @input_options
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="File to write.")
-def convert(output: str, debug: bool, **source: Any) -> None:
+@click.option("--random-weights", type=int, metavar="SEED", help="Caffe: fill weights as its fillers say.")
+@click.option("--preprocess", metavar="NAME|FILE", help="Record this preprocessing: a name, YAML or a mean image.")
+@click.option("--verify", is_flag=True, help="Run it here and elsewhere; exit 1 where an output differs.")
+@click.option("--engine", type=click.Choice(["native", "caffe2onnx"]), default="native", help="Caffe: the converter.")
+def convert(
+    output: str,
+    random_weights: int | None,
+    preprocess: str | None,
+    verify: bool,
+    engine: str,
+    debug: bool,
+    **source: Any,
+) -> int:
     """Turn INPUT into OUT.onnx; without weights it holds the structure alone."""
     from graphviz_nets import api
+    from graphviz_nets.cli import converting
 
     target = Path(output)
     if target.suffix.lower() != ".onnx":
         raise ConfigError("the output is to be an .onnx file", file=output)
-    model = open_model(**source)
+    has_weights = source["weights"] is not None or random_weights is not None
+    has_weights |= source["source"].lower().endswith(".caffemodel")
+    model = open_model(**source, random_weights=random_weights, deploy=has_weights and source["phase"] == "test")
+    if preprocess is not None:
+        model = converting.with_preprocess(model, preprocess)
+    good = True
+    if engine != "native":
+        model, good = converting.by_engine(engine, model, Path(source["source"]), source["weights"], source["quiet"])
+    if verify:
+        good = converting.verified(model, Path(source["source"]), source["weights"]) and good
     api.save(model, target)
     if not source["quiet"]:
         if model.obstacles:
             say(f"warning: {output} holds the structure only and cannot run: {model.obstacles[0]}")
         say(f"wrote {output}")
+    return 0 if good or not verify else 1
 
 
 @program.command()

@@ -163,8 +163,8 @@ OPTIONAL: Mapping[str, str] = {
     "tensorflow": "graphviz-nets[tensorflow]",
     "tf2onnx": "graphviz-nets[tensorflow]",
     "tensorboard": "graphviz-nets[tensorboard]",
-    "h5py": "graphviz-nets[tensorboard]",
-    "caffe2onnx": "a second Caffe engine: pip install --no-deps caffe2onnx",
+    "h5py": "weights in HDF5: graphviz-nets[hdf5]",
+    "caffe2onnx": "a second Caffe engine: pip install --no-deps caffe2onnx==2.0.1",
 }
 
 

@@ -29,7 +29,8 @@ class Preprocess:
     layout : {"nchw", "nhwc"}
         Order of the axes of the model's input.
     resize : tuple of int
-        Height and width before the crop; one number is that of the shorter side. Empty: straight to the input's size.
+        Height and width before the crop; one number is that of the shorter side (more where the crop needs it).
+        Empty: straight to the input's size.
     crop : tuple of int
         Height and width of the middle that is kept; empty for the size of the model's input.
     mean, std : tuple of float

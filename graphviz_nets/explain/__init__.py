@@ -1,0 +1,1 @@
+"""Running models on onnxruntime, and what stands on it."""

@@ -1,0 +1,178 @@
+"""Images to a model's input, as its Preprocess record says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphviz_nets.errors import ConfigError, ConvertError, LimitError, MissingExtra
+from graphviz_nets.graph.ir import Model, Shape
+from graphviz_nets.graph.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+LARGEST = 100_000_000
+"""Pixels of an image."""
+
+PRESETS: Mapping[str, Preprocess] = {
+    "caffe": Preprocess(channels="bgr", resize=(256,), mean=(104.0, 117.0, 123.0)),
+    "imagenet": Preprocess(resize=(256,), mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+    "inception": Preprocess(mean=(127.5,), scale=1 / 127.5),
+    "unit": Preprocess(scale=1 / 255),
+    "raw": Preprocess(),
+}
+"""In wide use: BGR minus ImageNet's mean; RGB normalised as torchvision does; -1 to 1; 0 to 1; 0 to 255."""
+
+
+def record_of(model: Model) -> Preprocess | None:
+    """Return the preprocessing that a model was saved with, None where it has none.
+
+    Raises
+    ------
+    ConfigError
+        When its record is broken.
+    """
+    text = model.metadata.get("gvn.preprocess")
+    return None if text is None else Preprocess.from_json(text, "gvn.preprocess")
+
+
+def batch(paths: Iterable[Path], record: Preprocess, shape: Shape) -> Array:
+    """Return images as a model's input.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Image files that Pillow reads, and ``.npy`` arrays, which are taken as they are.
+    record : Preprocess
+        What is done to them.
+    shape : tuple
+        Of the model's input, (N, C, H, W) or (N, H, W, C); unknown heights and widths follow the record.
+
+    Returns
+    -------
+    array
+        float32, one sample an image.
+
+    Raises
+    ------
+    ConvertError
+        When a file is no image, or an array has another shape.
+    """
+    import numpy as np
+
+    rows = [
+        _array(path, shape) if path.suffix.lower() == ".npy" else image(path, record, shape)[None] for path in paths
+    ]
+    if not rows:
+        raise ConfigError("no image is given")
+    sizes = {row.shape[1:] for row in rows}
+    if len(sizes) > 1:
+        raise ConvertError(f"the images have different sizes: {', '.join(map(str, sorted(sizes)))}",
+                           hint="give the preprocessing a size with crop")  # fmt: skip
+    return np.concatenate(rows)
+
+
+def image(path: Path, record: Preprocess, shape: Shape) -> Array:
+    """Return one image, without a batch axis; see :func:`batch`."""
+    import numpy as np
+
+    if len(shape) != 4:
+        raise ConfigError(f"an image does not fit an input of {len(shape)} axes", hint="give a .npy array")
+    sides = shape[2:] if record.layout == "nchw" else shape[1:3]
+    height, width = (side if isinstance(side, int) else None for side in sides)
+    crop = record.crop * (2 if len(record.crop) == 1 else 1)
+    size = (height or (crop[0] if crop else None), width or (crop[1] if crop else None))
+    pixels = _resized(open_image(path, grey=record.channels == "grey"), record, size)
+    if record.channels == "bgr":
+        pixels = pixels[..., ::-1]
+    if record.mean_image is not None:
+        dims, data = record.mean_image
+        mean = np.frombuffer(data, "<f4").reshape(dims).transpose(1, 2, 0)
+        if mean.shape != pixels.shape:
+            raise ConfigError(f"the mean image is {dims}, the image {pixels.shape}", key="mean_image")
+        pixels = pixels - mean
+    pixels = _cropped(pixels, size)
+    for key in ("mean", "std"):
+        if len(getattr(record, key)) not in (0, 1, pixels.shape[2]):
+            raise ConfigError(f"{len(getattr(record, key))} numbers for {pixels.shape[2]} channels", key=key)
+    if record.mean:
+        pixels = pixels - np.asarray(record.mean, "f4")
+    pixels = pixels * np.float32(record.scale)
+    if record.std:
+        pixels = pixels / np.asarray(record.std, "f4")
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if record.layout == "nchw" else pixels, "f4")
+
+
+def open_image(path: Path, grey: bool = False) -> Any:
+    """Open an image file, upright, in RGB or grey; what is transparent is white.
+
+    Raises
+    ------
+    ConvertError
+        When the file is no image or cannot be read.
+    LimitError
+        For more than `LARGEST` pixels.
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise MissingExtra("pillow", extra="run") from None
+    try:
+        with Image.open(path) as found:
+            if found.width * found.height > LARGEST:
+                raise LimitError(f"the image {path}", f"{LARGEST:,} pixels")
+            upright = ImageOps.exif_transpose(found)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            return upright.convert("L" if grey else "RGB")
+    except (UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as fault:
+        raise ConvertError(f"this is no image: {fault}"[:200], path=str(path)) from None
+    except OSError as fault:
+        raise ConvertError(f"cannot be read: {fault.strerror or fault}", path=str(path)) from None
+
+
+def _resized(picture: Any, record: Preprocess, size: tuple[int | None, int | None]) -> Array:
+    """Return (H, W, C) pixels at the size before the crop."""
+    import numpy as np
+    from PIL import Image
+
+    width, height = picture.size
+    if len(record.resize) == 2:
+        height, width = record.resize
+    elif record.resize:
+        factor = max(record.resize[0], size[0] or 0, size[1] or 0) / min(width, height)
+        width, height = round(width * factor), round(height * factor)
+    elif size[0] and size[1]:
+        height, width = size[0], size[1]
+    if width * height > LARGEST:
+        raise LimitError("the resized image", f"{LARGEST:,} pixels")
+    if (width, height) != picture.size:
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture, "f4")
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _cropped(pixels: Array, size: tuple[int | None, int | None]) -> Array:
+    height, width = size[0] or pixels.shape[0], size[1] or pixels.shape[1]
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    if top < 0 or left < 0:
+        raise ConfigError(f"an image of {pixels.shape[:2]} cannot be cropped to {(height, width)}", key="resize")
+    return pixels[top : top + height, left : left + width]
+
+
+def _array(path: Path, shape: Shape) -> Array:
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as fault:
+        raise ConvertError(f"no readable array: {fault}"[:200], path=str(path)) from None
+    if found.ndim != len(shape) or found.dtype.kind not in "fiu":
+        raise ConvertError(f"an array of {found.shape} does not fit the input {shape}", path=str(path))
+    return np.asarray(found, "f4")

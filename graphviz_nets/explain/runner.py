@@ -1,0 +1,199 @@
+"""Runner: a model on onnxruntime, with any of its values as results."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphviz_nets.errors import ConfigError, MissingExtra, RunError
+from graphviz_nets.graph import proto
+from graphviz_nets.graph.ir import Model, Shape, Value
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+PROVIDERS = ("auto", "cpu", "cuda")
+DTYPES = {"float32": "f4", "float64": "f8", "float16": "f2", "int64": "i8", "int32": "i4", "bool": "?", "uint8": "u1"}
+
+
+class Runner:
+    """A model that runs on onnxruntime.
+
+    Parameters
+    ----------
+    model : Model
+        A runnable one.
+    wanted : sequence of str, optional
+        Values to return, any of the main graph's; the model's outputs by default.
+    provider : {"auto", "cpu", "cuda"}
+        Where it runs: ``auto`` takes CUDA where onnxruntime has it. `Runner.provider` says what it got.
+    threads : int
+        For each operation; 0 leaves it to onnxruntime.
+
+    Raises
+    ------
+    RunError
+        When the model cannot run (the message says why), or onnxruntime refuses it.
+    MissingExtra
+        Without onnxruntime, or when CUDA is asked for and not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> op = Builder("net")
+    >>> y = op.Relu(op.Neg(op.input("x", "float32", (1, 2))))
+    >>> runner = Runner(op.model([y]))
+    >>> runner({"x": np.array([[1, -2]], "f4")})[y].tolist(), runner.provider
+    ([[0.0, 2.0]], 'cpu')
+    """
+
+    def __init__(self, model: Model, wanted: Sequence[str] = (), provider: str = "auto", threads: int = 0) -> None:
+        if provider not in PROVIDERS:
+            raise ConfigError(f"{provider!r} is not known", key="provider", hint=f"one of {', '.join(PROVIDERS)}")
+        if model.obstacles:
+            more = f" (and {len(model.obstacles) - 1} more)" if len(model.obstacles) > 1 else ""
+            raise RunError(f"the model cannot run: {model.obstacles[0]}{more}")
+        graph = model.graph
+        known = {*graph.producers, *graph.inputs, *graph.initializers}
+        for name in wanted:
+            if name not in known:
+                raise ConfigError(f"the model has no value {name!r}", hint="graphviz-nets summary lists its values")
+        self.inputs: tuple[Value, ...] = tuple(graph.value(name) for name in graph.inputs)
+        self.wanted: tuple[str, ...] = tuple(dict.fromkeys(wanted or graph.outputs))
+        self.session, self.provider = _session(model.with_graph(replace(graph, outputs=self.wanted)), provider, threads)
+
+    def __call__(self, inputs: Mapping[str, Array] | Array) -> dict[str, Array]:
+        """Return the wanted values.
+
+        Parameters
+        ----------
+        inputs : mapping of str to array, or array
+            By input name; of a model with one input, the array alone. Where the model's batch is fixed, more or fewer
+            samples than that are run in as many goes as it takes.
+
+        Returns
+        -------
+        dict of str to array
+            By value name.
+
+        Raises
+        ------
+        RunError
+            When an input is missing or has another shape, or onnxruntime fails.
+        """
+        given = self._checked(inputs)
+        fixed, total = self._batches(given)
+        if fixed is None:
+            return self._run(given)
+        parts = []
+        for start in range(0, total, fixed):
+            chunk = {name: array[start : start + fixed] for name, array in given.items()}
+            size = min(fixed, total - start)
+            found = self._run({name: _padded(array, fixed) for name, array in chunk.items()})
+            parts.append({name: a[:size] if a.ndim and a.shape[0] == fixed else a for name, a in found.items()})
+        return {name: _joined([part[name] for part in parts]) for name in self.wanted}
+
+    def _checked(self, inputs: Mapping[str, Array] | Array) -> dict[str, Array]:
+        import numpy as np
+
+        if not isinstance(inputs, Mapping):
+            if len(self.inputs) != 1:
+                raise RunError(f"the model has {len(self.inputs)} inputs: {', '.join(v.name for v in self.inputs)}")
+            inputs = {self.inputs[0].name: inputs}
+        given = {}
+        for value in self.inputs:
+            if value.name not in inputs:
+                raise RunError("this input is not given", node=value.name)
+            array = np.ascontiguousarray(inputs[value.name], DTYPES.get(value.dtype or ""))
+            if value.shape is not None and not _fits(array.shape, value.shape):
+                raise RunError(f"the input has the shape {array.shape}, not {value.shape}", node=value.name)
+            given[value.name] = array
+        return given
+
+    def _batches(self, given: Mapping[str, Array]) -> tuple[int | None, int]:
+        """Return the model's fixed batch and the number of samples, where these differ."""
+        wanted = {value.shape[0] if value.shape else None for value in self.inputs}
+        sizes = {array.shape[0] if array.ndim else None for array in given.values()}
+        if len(wanted) == len(sizes) == 1:
+            (fixed,), (total,) = wanted, sizes
+            if isinstance(fixed, int) and isinstance(total, int) and fixed != total:
+                return fixed, total
+        for value in self.inputs:
+            shape = given[value.name].shape
+            if value.shape is not None and any(
+                isinstance(dim, int) and dim != real for dim, real in zip(value.shape, shape, strict=True)
+            ):
+                raise RunError(f"the input has the shape {shape}, not {value.shape}", node=value.name)
+        return None, 0
+
+    def _run(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            found = self.session.run(list(self.wanted), dict(given))
+        except Exception as fault:  # onnxruntime raises its own classes, which share no base but this one
+            raise RunError(_message(fault)) from None
+        return dict(zip(self.wanted, found, strict=True))
+
+
+def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
+    """Say whether an array can be run: every known dimension agrees, but for the first, the batch."""
+    if len(shape) != len(wanted):
+        return False
+    return all(not isinstance(dim, int) or dim == real for real, dim in zip(shape[1:], wanted[1:], strict=True))
+
+
+def _padded(array: Array, size: int) -> Array:
+    import numpy as np
+
+    missing = size - array.shape[0]
+    return array if not missing else np.concatenate([array, np.repeat(array[-1:], missing, 0)])
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    import numpy as np
+
+    return parts[0] if len(parts) == 1 or not parts[0].ndim else np.concatenate(parts)
+
+
+def _session(model: Model, provider: str, threads: int) -> tuple[Any, str]:
+    """Return a session and the provider that it really runs on."""
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    if has_cuda and provider != "cpu" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    asked = ["CUDAExecutionProvider"] * (has_cuda and provider != "cpu") + ["CPUExecutionProvider"]
+    with tempfile.TemporaryDirectory(prefix="graphviz_nets-") as folder:
+        path = Path(folder) / "model.onnx"
+        proto.write(model, path)
+        try:
+            session = ort.InferenceSession(str(path), options, providers=asked)
+        except Exception as fault:  # as above
+            raise RunError(_message(fault)) from None
+    got = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+    if provider == "cuda" and got != "cuda":
+        raise MissingExtra("CUDA for onnxruntime", extra="gpu")
+    return session, got
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtra("onnxruntime", extra="run") from None
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _message(fault: Exception) -> str:
+    """Return onnxruntime's message without its codes and paths."""
+    text = str(fault).replace("\n", " ")
+    return f"onnxruntime: {text.rpartition('.cc:')[2] or text}"[:500]
