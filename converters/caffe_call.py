@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, TypeAlias
 
 from graphviz_nets.errors import ConvertError, ParseError
@@ -154,11 +155,11 @@ class Call:
 
         Ones do not count: old files state four dimensions for everything, ``(1, 1, 1, 96)`` for a bias.
         """
-        if None in shape:  # the file knows more than the net: its dimensions count from the right
-            given = (1,) * (len(shape) - len(blob.shape)) + blob.shape
-            given, above = given[len(given) - len(shape) :], given[: len(given) - len(shape)]
-            if all(dim == 1 for dim in above):
-                shape = tuple(real if dim is None else dim for dim, real in zip(shape, given, strict=True))
+        if shape.count(None) == 1:  # the file knows more than the net
+            rest = prod(dim for dim in shape if isinstance(dim, int))
+            shape = tuple(prod(blob.shape) // max(rest, 1) if dim is None else dim for dim in shape)
+        elif None in shape:
+            shape = tuple(real if dim is None else dim for dim, real in zip(shape, blob.shape, strict=False))
         if [dim for dim in shape if dim != 1] == [dim for dim in blob.shape if dim != 1]:
             return shape
         raise ConvertError(

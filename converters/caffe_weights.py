@@ -177,9 +177,9 @@ class _Source:
         seen = {(number, kind) for number, kind, _, _ in self.fields(0, len(self.data))}
         if (1, VARINT) in seen and seen & {(2, BYTES), (3, BYTES)}:
             return "state"
-        if seen & {(5, BYTES), (8, BYTES), (12, BYTES)}:
-            return "blob"
-        return "net" if seen & {(100, BYTES), (2, BYTES)} else ""
+        if seen & {(100, BYTES), (1, BYTES), (2, BYTES)}:
+            return "net"
+        return "blob" if seen & {(5, BYTES), (8, BYTES), (12, BYTES)} else ""
 
     def refused(self, wanted: str) -> ConvertError:
         """Return why the file is not what was wanted, and what to give instead."""
@@ -385,9 +385,9 @@ def _message(source: _Source, name: str, start: int, end: int, depth: int) -> Me
     table = _table(name)
     fields: list[Field] = []
     for number, kind, first, last in source.fields(start, end):
-        if number not in table:
+        key, what = table.get(number, ("", ""))
+        if not key or (kind != BYTES and (what in MESSAGES or what in ("string", "bytes"))):
             continue
-        key, what = table[number]
         if kind == BYTES and what in ("int", "bool", "float", "double"):
             values = _packed(source, what, first, last)
         elif kind == BYTES:
