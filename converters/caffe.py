@@ -177,7 +177,7 @@ def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None)
                 used.update(inputs if item.type == "Silence" else ())
                 if type_ is None:
                     continue
-                item = replace(item, type=type_, bottoms=item.bottoms[:1], tops=(_prediction(item, last),))
+                item = replace(item, type=type_, bottoms=item.bottoms[:1], tops=(_prediction(net, k, last),))
                 inputs = inputs[:1]
                 last.setdefault(item.tops[0], k)
         used.update(inputs)
@@ -246,9 +246,10 @@ def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None)
     )
 
 
-def _prediction(item: Layer, taken: Mapping[str, int]) -> str:
-    """Return the blob that a loss turned into a prediction makes."""
-    return "prob" if "prob" not in taken else f"{item.name}/prob"
+def _prediction(net: Net, k: int, taken: Mapping[str, int]) -> str:
+    """Return the blob that a loss turned into a prediction makes: ``prob`` for the last one, the net's result."""
+    later = any(deployed(item.type) not in (None, item.type) for item in net.layers[k + 1 :])
+    return f"{net.layers[k].name}/prob" if later or "prob" in taken else "prob"
 
 
 def _all_used(call: Call, first: int, path: str) -> None:

@@ -61,10 +61,21 @@ def judge(
             found = net.forward(wanted)
         except (cv2.error, KeyError):
             return None
+    types = {name: scope.type for scope in model.layers for name in scope.outputs}
     shapes = [model.graph.value(name).shape for name in model.graph.outputs]
     return f"OpenCV {cv2.__version__}", {
-        name: _shaped(array, shape) for name, array, shape in zip(model.graph.outputs, found, shapes, strict=True)
+        name: _found(array) if types[name] == "DetectionOutput" else _shaped(array, shape)
+        for name, array, shape in zip(model.graph.outputs, found, shapes, strict=True)
     }
+
+
+def _found(rows: Array) -> Array:
+    """Return detections as Caffe lists them: OpenCV orders them by score alone, and fills up with zeros."""
+    import numpy as np
+
+    found = rows.reshape(-1, 7)
+    found = found[found[:, 2] > 0]
+    return found[np.lexsort((-found[:, 2], found[:, 1], found[:, 0]))][None, None]
 
 
 def _shaped(array: Array, shape: Any) -> Array:
