@@ -190,7 +190,10 @@ def _convolved(call: Call, message: Message) -> int:
 
 @layer("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution")
 def convolution(op: Builder, call: Call) -> tuple[str, ...]:
-    """Conv"""
+    """Conv
+
+    Along the channel axis (`axis: 1`) only.
+    """
     call.need(1)
     message = call.param("convolution_param")
     side = window(call, message, _convolved(call, message))
@@ -210,7 +213,10 @@ def convolution(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Deconvolution")
 def deconvolution(op: Builder, call: Call) -> tuple[str, ...]:
-    """ConvTranspose"""
+    """ConvTranspose
+
+    Along the channel axis (`axis: 1`) only.
+    """
     call.need(1)
     message = call.param("convolution_param")
     side = window(call, message, _convolved(call, message))
@@ -226,7 +232,10 @@ def deconvolution(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("InnerProduct")
 def inner_product(op: Builder, call: Call) -> tuple[str, ...]:
-    """Flatten, Gemm; Reshape where axis > 1"""
+    """Flatten, Gemm; Reshape where axis > 1
+
+    With axis > 1 the shape must be known but for one axis.
+    """
     call.need(1)
     message = call.param("inner_product_param")
     outputs = call.whole(message, "num_output", None, 1)
@@ -260,7 +269,10 @@ def embed(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Im2col")
 def im2col(op: Builder, call: Call) -> tuple[str, ...]:
-    """Conv with a one-hot kernel"""
+    """Conv with a one-hot kernel
+
+    The shape must be known.
+    """
     message = call.param("convolution_param")
     side = window(call, message, _convolved(call, message))
     channels = call.known()[1]
@@ -281,7 +293,10 @@ def im2col(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Pooling")
 def pooling(op: Builder, call: Call) -> tuple[str, ...]:
-    """MaxPool or AveragePool with explicit pads, GlobalMaxPool, GlobalAveragePool; stochastic: Mul, AveragePool, Div"""
+    """MaxPool or AveragePool with explicit pads, GlobalMaxPool, GlobalAveragePool; stochastic: Mul, AveragePool, Div
+
+    4-D blobs; a stride over the kernel skips inputs, which is said.
+    """
     call.need(1)
     message = call.param("pooling_param")
     method = call.choice(message, "pool", ("MAX", "AVE", "STOCHASTIC"))
@@ -374,7 +389,10 @@ SMALLEST = 1.1754943508222875e-38
 
 @layer("SPP")
 def spp(op: Builder, call: Call) -> tuple[str, ...]:
-    """a pyramid of poolings, Flatten, Concat"""
+    """a pyramid of poolings, Flatten, Concat
+
+    The shape must be known; not stochastic.
+    """
     message = call.param("spp_param")
     _, _, height, width = images(call)
     method = call.choice(message, "pool", ("MAX", "AVE", "STOCHASTIC"))
@@ -406,7 +424,10 @@ def roi_pooling(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Upsample")
 def upsample(op: Builder, call: Call) -> tuple[str, ...]:
-    """Resize (nearest), or MaxUnpool where a mask comes as second bottom"""
+    """Resize (nearest), or MaxUnpool where a mask comes as second bottom
+
+    With a mask the shape must be known.
+    """
     call.need(1)
     message = call.param("upsample_param")
     if len(call.inputs) < 2:
@@ -431,7 +452,10 @@ def upsample(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Interp")
 def interp(op: Builder, call: Call) -> tuple[str, ...]:
-    """Resize (linear, align_corners)"""
+    """Resize (linear, align_corners)
+
+    The shape must be known; `pad_beg` and `pad_end` only cut.
+    """
     message = call.param("interp_param")
     n, c, *sizes = images(call)
     begin, end = call.whole(message, "pad_beg", 0, -BIGGEST), call.whole(message, "pad_end", 0, -BIGGEST)
@@ -461,7 +485,10 @@ def interp(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("LRN")
 def lrn(op: Builder, call: Call) -> tuple[str, ...]:
-    """LRN; within a channel Mul, AveragePool, Mul, Add, Pow, Mul"""
+    """LRN; within a channel Mul, AveragePool, Mul, Add, Pow, Mul
+
+    `local_size` must be odd.
+    """
     call.need(1)
     message = call.param("lrn_param")
     size = call.whole(message, "local_size", 5, 1)
@@ -864,7 +891,10 @@ def silence(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Crop")
 def crop(op: Builder, call: Call) -> tuple[str, ...]:
-    """Slice to the size of the second bottom"""
+    """Slice to the size of the second bottom
+
+    The second bottom's shape must be known.
+    """
     call.need(2)
     message = call.param("crop_param")
     axis = call.axis(call.whole(message, "axis", 2, -BIGGEST))
@@ -886,7 +916,10 @@ def crop(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Flatten")
 def flatten(op: Builder, call: Call) -> tuple[str, ...]:
-    """Flatten, or Reshape where only some axes are joined"""
+    """Flatten, or Reshape where only some axes are joined
+
+    With `end_axis` the shape must be known.
+    """
     call.need(1)
     message = call.param("flatten_param")
     first, last = call.whole(message, "axis", 1, -BIGGEST), call.whole(message, "end_axis", -1, -BIGGEST)
@@ -932,7 +965,10 @@ def permute(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("ShuffleChannel")
 def shuffle_channel(op: Builder, call: Call) -> tuple[str, ...]:
-    """Reshape, Transpose, Reshape"""
+    """Reshape, Transpose, Reshape
+
+    The shape must be known.
+    """
     call.need(1)
     group = call.whole(call.param("shuffle_channel_param"), "group", 1, 1)
     n, c, h, w = images(call)
@@ -944,7 +980,10 @@ def shuffle_channel(op: Builder, call: Call) -> tuple[str, ...]:
 
 @layer("Reorg")
 def reorg(op: Builder, call: Call) -> tuple[str, ...]:
-    """Reshape, SpaceToDepth, Reshape, for the order of darknet, whose layer this is"""
+    """Reshape, SpaceToDepth, Reshape, for the order of darknet, whose layer this is
+
+    Not reversed.
+    """
     message = call.param("reorg_param")
     stride = call.whole(message, "stride", 2, 1)
     n, c, h, w = images(call)
@@ -993,7 +1032,10 @@ def _enough(call: Call, size: int | None, top: int) -> None:
 
 @layer("Reduction")
 def reduction(op: Builder, call: Call) -> tuple[str, ...]:
-    """ReduceSum, ReduceL1, ReduceSumSquare or ReduceMean; Mul by coeff"""
+    """ReduceSum, ReduceL1, ReduceSumSquare or ReduceMean; Mul by coeff
+
+    The number of axes must be known.
+    """
     call.need(1)
     message = call.param("reduction_param")
     # The enum counts from 1.
@@ -1067,14 +1109,16 @@ def deployed(type_: str) -> str | None:
     return None if type_ in TRAINING_ONLY or type_.endswith("Loss") else type_
 
 
-def support() -> dict[str, str]:
-    """Return what every layer becomes, by type.
+def support() -> dict[str, tuple[str, str]]:
+    """Return what every layer becomes and with which restriction, by type.
 
     Examples
     --------
-    >>> support()["Convolution"]
-    'Conv'
+    >>> support()["LRN"]
+    ('LRN; within a channel Mul, AveragePool, Mul, Add, Pow, Mul', '`local_size` must be odd.')
     """
-    return {
-        type_: (rule.__doc__ or "").partition("\n")[0].replace("TYPE", type_) for type_, rule in layer.rules.items()
-    }
+    found = {}
+    for type_, rule in layer.rules.items():
+        form, _, rest = (rule.__doc__ or "").partition("\n")
+        found[type_] = (form.replace("TYPE", type_), " ".join(rest.split()))
+    return found

@@ -28,6 +28,7 @@ from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.preprocess import Preprocess
 from graphviz_nets.verify import difference, verify
 
+from .cases import judges
 from .cases.caffe import Case
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "models"
@@ -235,6 +236,105 @@ def test_layers_give_opencvs_numbers(case: Case, tmp_path: Path, need: Need) -> 
         net.setInput(array, name)
     (mine,) = Runner(model)(feeds).values()
     assert (difference(mine.reshape(-1), net.forward().reshape(-1)) or 0) <= 2e-5
+
+
+# Layers against their formulas ------------------------------------------------------------------------------------
+
+
+def convolved(x: Any, w: Any, group: int, stride: int, pad: int, dilation: int) -> Any:
+    """A convolution of any number of axes, output by output in float64."""
+    import numpy as np
+
+    rank = x.ndim - 2
+    x = np.pad(x.astype("f8"), [(0, 0), (0, 0), *[(pad, pad)] * rank])
+    reach = [dilation * (size - 1) + 1 for size in w.shape[2:]]
+    sizes = [(x.shape[2 + k] - reach[k]) // stride + 1 for k in range(rank)]
+    out = np.zeros((x.shape[0], w.shape[0], *sizes))
+    inner, outer = w.shape[1], w.shape[0] // group
+    for n, c, *at in np.ndindex(*out.shape):
+        channels = slice(c // outer * inner, (c // outer + 1) * inner)
+        cut = [slice(at[k] * stride, at[k] * stride + reach[k], dilation) for k in range(rank)]
+        out[(n, c, *at)] = (x[(n, channels, *cut)] * w[c]).sum()
+    return out
+
+
+def formulas() -> list[tuple[Case, Callable[..., Any]]]:
+    """Return cases, and what they compute from the bottoms, then the blobs."""
+    import numpy as np
+
+    x = {"x": (2, 6, 5, 4)}
+    conv = "convolution_param {{ num_output: {} kernel_size: {} stride: 2 pad: 1 dilation: {} group: {} "
+    conv += "bias_term: false }}"
+    wide = (..., None, None)
+    return [
+        (Case("Convolution", x, conv.format(4, 2, 1, 2), {"y": None}), lambda x, w: convolved(x, w, 2, 2, 1, 1)),
+        (Case("Convolution", {"x": (2, 3, 9)}, conv.format(4, 3, 2, 1), {"y": None}),
+         lambda x, w: convolved(x, w, 1, 2, 1, 2)),
+        (Case("Convolution", {"x": (1, 2, 5, 4, 3)}, conv.format(2, 2, 1, 1), {"y": None}),
+         lambda x, w: convolved(x, w, 1, 2, 1, 1)),
+        (Case("DepthwiseConvolution", x, "convolution_param { num_output: 6 kernel_size: 3 }", {"y": None}),
+         lambda x, w, b: convolved(x, w, 6, 1, 0, 1) + b[wide]),
+        (Case("Dropout", x, "dropout_param { dropout_ratio: 0.7 }", {"y": None}), lambda x: x),
+        (Case("BatchReindex", {"x": (3, 2), "i": (5,)}, "", {"y": None}), lambda x, i: x[i.astype(int)]),
+        (Case("Reduction", x, "reduction_param { operation: ASUM axis: 1 coeff: 0.5 }", {"y": None}),
+         lambda x: np.abs(x).sum((1, 2, 3)) / 2),
+        (Case("Reduction", x, "reduction_param { operation: SUMSQ axis: -2 }", {"y": None}),
+         lambda x: (x**2).sum((2, 3))),
+        (Case("Reduction", x, "reduction_param { operation: MEAN }", {"y": None}), lambda x: x.mean()),
+        (Case("ArgMax", x, "argmax_param { axis: 1 }", {"y": None}), lambda x: x.argmax(1)[:, None]),
+        (Case("ArgMax", x, "argmax_param { axis: -1 top_k: 2 }", {"y": None}), lambda x: (-x).argsort(-1)[..., :2]),
+        (Case("ArgMax", {"x": (3, 7)}, "argmax_param { out_max_val: true }", {"y": None}),
+         lambda x: np.stack([x.argmax(1), x.max(1)], 1)[..., None]),
+        (Case("Softmax", x, "softmax_param { axis: 2 }", {"y": None}),
+         lambda x: np.exp(x) / np.exp(x).sum(2, keepdims=True)),
+        (Case("Exp", x, "exp_param { base: 2 scale: 0.5 shift: 1 }", {"y": None}), lambda x: 2 ** (1 + 0.5 * x)),
+        (Case("Power", x, "power_param { power: 3 scale: 2 shift: -1 }", {"y": None}), lambda x: (2 * x - 1) ** 3),
+        (Case("Tile", x, "tile_param { axis: -1 tiles: 3 }", {"y": None}), lambda x: np.tile(x, (1, 1, 1, 3))),
+        (Case("Reshape", x, "reshape_param { shape { dim: 3 dim: -1 } axis: 1 num_axes: 2 }", {"y": None}),
+         lambda x: x.reshape(2, 3, 10, 4)),
+        (Case("Concat", {"x": (2, 3), "z": (4, 3)}, "concat_param { axis: 0 }", {"y": None}),
+         lambda x, z: np.concatenate([x, z])),
+        (Case("Slice", x, "slice_param { axis: -1 slice_point: 1 slice_point: 3 }", {"y": None, "u": None, "v": None}),
+         lambda x: x[..., :1]),
+        (Case("Crop", {"x": (2, 6, 5, 4), "z": (2, 4, 3, 2)}, "crop_param { axis: 1 offset: 1 offset: 2 offset: 0 }",
+              {"y": None}), lambda x, z: x[:, 1:5, 2:5, :2]),
+        (Case("InnerProduct", x, "inner_product_param { num_output: 3 axis: -1 transpose: true }", {"y": None}),
+         lambda x, w, b: x @ w + b),
+        (Case("Eltwise", {"x": (2, 3), "z": (2, 3)}, "eltwise_param { operation: PROD }", {"y": None}),
+         lambda x, z: x * z),
+        (Case("BatchNorm", {"x": (3, 4)}, "batch_norm_param { eps: 0.1 }", {"y": None}),
+         lambda x, mean, var: (x - mean) / np.sqrt(var + 0.1)),
+        (Case("Bias", x, "bias_param { axis: 2 num_axes: 2 }", {"y": None}), lambda x, b: x + b),
+        (Case("Scale", x, "scale_param { axis: 2 num_axes: 1 bias_term: true }", {"y": None}),
+         lambda x, w, b: x * w + b),
+        (Case("MVN", x, "mvn_param { across_channels: true }", {"y": None}),
+         lambda x: (x - x.mean((1, 2, 3), keepdims=True)) / x.std((1, 2, 3), keepdims=True)),
+        (Case("BNLL", x, "", {"y": None}), lambda x: np.log1p(np.exp(x))),
+        (Case("LRN", x, "lrn_param { local_size: 3 alpha: 2 beta: 0.5 k: 3 }", {"y": None}),
+         lambda x: x / np.sqrt(3 + 2 / 3 * sum(np.pad(x**2, [(0, 0), (1, 1), (0, 0), (0, 0)])[:, k : k + 6]
+                                               for k in range(3)))),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", range(28))
+def test_layers_follow_their_formulas(k: int, need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    cases = formulas()
+    assert len(cases) == 28
+    case, formula = cases[k]
+    model = read(case.text(), random_weights=k)
+    rng = np.random.default_rng(k)
+    feeds = {name: rng.standard_normal(shape).astype("f4") for name, shape in case.bottoms.items()}
+    if "i" in feeds:
+        feeds["i"] = np.array([2, 0, 1, 1, 2], "f4")
+    blobs = []
+    for name in model.layers[-1].weights:
+        tensor = model.graph.initializers[name]
+        blobs.append(np.frombuffer(tensor.bytes(), "<f4").reshape(tensor.shape).astype("f8"))
+    found = next(iter(Runner(model)(feeds).values()))
+    real = np.asarray(formula(*(array.astype("f8") for array in feeds.values()), *blobs))
+    assert found.shape == real.shape and (difference(found, real) or 0) <= 2e-5, case
 
 
 # Detection --------------------------------------------------------------------------------------------------------
@@ -561,3 +661,29 @@ def test_saved_weights_come_back(tmp_path: Path) -> None:
     assert dict(again.graph.initializers) == dict(model.graph.initializers)
     save(model, tmp_path / "a.onnx")
     assert dict(load(tmp_path / "a.onnx").graph.initializers) == dict(model.graph.initializers)
+
+
+# The table in the documentation -----------------------------------------------------------------------------------
+
+
+def test_every_layer_is_judged_by_somebody() -> None:
+    from graphviz_nets.converters.caffe_layers import layer
+
+    assert set(layer) == judges.CAFFE | judges.OPENCV | judges.FORMULA | judges.SHAPES
+    assert not judges.SHAPES & (judges.CAFFE | judges.OPENCV | judges.FORMULA)
+    assert {case.type for case in JUDGED} == judges.OPENCV
+    here = Path(__file__)
+    text = here.read_text("utf-8") + here.with_name("test_caffe.py").read_text("utf-8")
+    assert all(f'"{type_}"' in text for type_ in judges.FORMULA)
+
+
+@needs_models
+def test_golden_cases_are_those_that_the_table_names() -> None:
+    paths = (MODELS / "layer_cases").glob("*.prototxt")
+    assert {scope.type for path in paths for scope in load(path).layers} == judges.CAFFE
+
+
+def test_the_tables_of_the_documentation_are_current() -> None:
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "docs/tables.py", "--check"], cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
