@@ -225,7 +225,7 @@ def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None)
     eaten = used | {name for node in op.nodes for name in node.inputs}
     results = list(dict.fromkeys(name for s in scopes for name in s.outputs if name in made and name not in eaten))
     if options.deploy:
-        results = _pruned(op, results, targets)
+        results = _pruned(op, scopes, results, targets)
     kept = {*op.inputs, *op.initializers, *(name for node in op.nodes for name in node.outputs)}
     if spent or options.deploy:
         scopes = [
@@ -271,7 +271,7 @@ def _all_used(call: Call, first: int, path: str) -> None:
         )
 
 
-def _pruned(op: Builder, results: list[str], targets: set[str]) -> list[str]:
+def _pruned(op: Builder, scopes: list[Scope], results: list[str], targets: set[str]) -> list[str]:
     """Take out what only training needed: the labels that losses compared with, and what led to nothing but them.
 
     A value that a loss read second is a label where no weights have a part in it.
@@ -292,7 +292,11 @@ def _pruned(op: Builder, results: list[str], targets: set[str]) -> list[str]:
                 live.update(graph.undefined)
             kept.append(node)
     op.nodes[:] = reversed(kept)
-    op.inputs[:] = [name for name in op.inputs if name in live]
+    # An input that tells a layer no more than a size, as Crop's second, is an input still.
+    alive = {node.scope for node in op.nodes}
+    read = {name for scope in scopes if scope.path in alive for name in scope.inputs}
+    op.inputs[:] = [name for name in op.inputs if name in live or name in read]
+    scopes[:] = [scope for scope in scopes if scope.path in alive or set(scope.outputs) & set(op.inputs)]
     named = {name for node in op.nodes for name in (*node.outputs, *node.inputs)} | set(op.inputs)
     for name in [name for name in op.values if name not in named]:
         del op.values[name]

@@ -191,6 +191,20 @@ def test_two_predictions_that_are_compared_are_both_results() -> None:
     assert model.layers[0].outputs == ("a", "b")
 
 
+def test_what_gives_only_a_size_stays_an_input_and_what_led_to_a_label_goes() -> None:
+    text = 'layer { name: "x" type: "Input" top: "x" top: "z" input_param { shape { dim: 1 dim: 2 dim: 5 dim: 5 } } }'
+    text += 'layer { name: "crop" type: "Crop" bottom: "x" bottom: "z" top: "y" crop_param { offset: 0 } }'
+    text += 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 1 } } }'
+    text += 'layer { name: "both" type: "Split" bottom: "label" top: "one" top: "two" }'
+    text += 'layer { name: "ip" type: "InnerProduct" bottom: "y" top: "ip" inner_product_param { num_output: 3 } }'
+    text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "one" top: "loss" }'
+    text += 'layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "two" top: "accuracy" }'
+    model = read(text, random_weights=0, deploy=True)
+    assert model.graph.inputs == ("x", "z") and model.graph.outputs == ("prob",)
+    assert [scope.name for scope in model.layers] == ["x", "crop", "ip", "loss"]
+    assert model.scopes[("loss",)].type == "Softmax"
+
+
 # Layers against OpenCV --------------------------------------------------------------------------------------------
 
 IMAGE = {"x": (1, 6, 7, 9)}
