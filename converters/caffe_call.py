@@ -150,6 +150,13 @@ class Call:
         self.weights.append(name)
         return name
 
+    def settle(self, axis: int, size: int | str | None, factor: int = 1) -> None:
+        """Take a size of a graph input that the file does not state from the weights that it meets."""
+        name, shape = self.inputs[0], self.shape()
+        if isinstance(size, int) and name in self.op.inputs and shape is not None and shape[axis] is None:
+            whole = (*shape[:axis], size * factor, *shape[axis + 1 :])
+            self.op.values[name] = replace(self.op.values[name], shape=whole)
+
     def fitted(self, index: int, role: str, shape: Shape, blob: Blob) -> Shape:
         """Return the shape of a blob of the weight file as the layer wants it, or raise an error.
 

@@ -206,6 +206,8 @@ def convolution(op: Builder, call: Call) -> tuple[str, ...]:
     if channels is not None and (channels % group or outputs % group):
         raise Impossible(f"{channels} inputs and {outputs} outputs do not divide into {group} groups")
     w = call.weight("weight", (outputs, None if channels is None else channels // group, *side.kernel))
+    if channels is None:
+        call.settle(1, op.initializers[w].shape[1], group)
     bias = (call.weight("bias", (outputs,)),) if call.flag(message, "bias_term", True) else ()
     extra = {"group": group} if group > 1 else {}
     return tuple(op.Conv(name, w, *bias, **side.attributes(), **extra) for name in call.inputs)[: len(call.layer.tops)]

@@ -652,6 +652,9 @@ def test_a_difference_is_found(need: Need, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(type(converter), "judge", lambda self, model, path, weights, inputs: None)
     judge, verdicts = verify(model, FIXTURES / "lenet.prototxt")
     assert "reference evaluator" in judge and all(verdict.equal for verdict in verdicts)
+    # Of the evaluator's own LRN a channel is missing.
+    case = Case("LRN", {"x": (1, 9, 2, 2)}, "lrn_param { local_size: 5 alpha: 1 }", {"y": None})
+    assert all(verdict.equal for verdict in verify(read(case.text()), Path("net.prototxt"))[1])
 
 
 def test_caffe2onnx_as_an_engine(tmp_path: Path, need: Need) -> None:

@@ -192,6 +192,8 @@ def test_unknown_sizes_are_taken_from_the_file(tmp_path: Path) -> None:
     model = read(text, path)
     assert model.graph.initializers["conv.weight"].shape == (2, 3, 3, 3)
     assert model.graph.initializers["ip.weight"].shape == (5, 8)
+    sized = DATA % "crop_size: 4" + text.partition('top: "data" }')[2]
+    assert read(sized, path).graph.value("data").shape == (2, 3, 4, 4)
 
 
 def test_blobs_of_an_unknown_layer_are_kept(tmp_path: Path) -> None:

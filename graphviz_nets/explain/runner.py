@@ -165,7 +165,7 @@ def _session(model: Model, provider: str, threads: int) -> tuple[Any, str]:
     """Return a session and the provider that it really runs on."""
     ort = _onnxruntime()
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, and said once
     options.intra_op_num_threads = threads
     has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
     if has_cuda and provider != "cpu" and hasattr(ort, "preload_dlls"):
