@@ -141,11 +141,11 @@ def reference(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _lrn() -> Any:
-    """Return LRN as ONNX's specification has it: the reference evaluator's own leaves out a channel at the window's end."""
+    """Return LRN as ONNX specifies it: the reference evaluator's own leaves out the last channel of its window."""
     import numpy as np
     from onnx.reference.op_run import OpRun
 
-    class LRN(OpRun):  # type: ignore[misc]
+    class LRN(OpRun):
         op_domain = ""
 
         def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> tuple[Array]:
