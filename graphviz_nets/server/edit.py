@@ -96,7 +96,7 @@ def serve(path: Path, port: int, ready: Callable[[str], None]) -> None:
         ready(f"http://{HOST}:{port}/{secret}/")
         # An access log would hold the secret.
         config = uvicorn.Config(
-            app(place, secret, port), log_level="warning", access_log=False, lifespan="off", ws="none",
+            app(place, secret, port), log_level="error", access_log=False, lifespan="off", ws="none",
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         uvicorn.Server(config).run(sockets=[door])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.captions import short
@@ -16,9 +16,6 @@ from graphviz_nets.drawing.tree import Item
 from graphviz_nets.errors import GraphvizNetsError, ParseError, PictureWarning
 from graphviz_nets.graph import shapes
 from graphviz_nets.graph.ir import Model
-
-if TYPE_CHECKING:
-    from graphviz_nets.converters.prototxt import Message
 
 EXPORTS: Mapping[str, str] = {
     "svg": "image/svg+xml",
@@ -61,14 +58,14 @@ def draw(text: str, name: str, options: Options) -> dict[str, Any]:
     from graphviz_nets.renderers.svg import svg
 
     try:
-        message, model = _read(text, name, options)
-        plan = Plan(model, options)
+        model, places = _read(text, name, options)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PictureWarning)
+            warnings.simplefilter("ignore", PictureWarning)  # of groups that the text no longer has
+            plan = Plan(model, options)
             picture = scene(plan.diagram(), options)
     except GraphvizNetsError as fault:
         return {"error": told(fault)}
-    lines = {visible(key): place for key, place in _lines(plan, message)}
+    lines = {visible(key): place for key, place in _lines(plan, places)}
     tree = plan.tree
     return {
         "svg": svg(picture, styled=False),
@@ -91,25 +88,32 @@ def export(text: str, name: str, options: Options, form: str) -> bytes:
     """
     from graphviz_nets import renderers
 
-    _, model = _read(text, name, options)
+    model, _ = _read(text, name, options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PictureWarning)
         (content,) = renderers.draw(model, [form], options)
     return content
 
 
-def _read(text: str, name: str, options: Options) -> tuple[Message, Model]:
+def _read(text: str, name: str, options: Options) -> tuple[Model, dict[int | str, list[int]]]:
+    """Return a net, and the first and last lines of its layers (by the line of the bracket) and inputs (by name)."""
     from graphviz_nets.converters.caffe import to_model
     from graphviz_nets.converters.caffe_net import State, is_solver, read_net
-    from graphviz_nets.converters.prototxt import parse
+    from graphviz_nets.converters.prototxt import Message, parse
 
     message = parse(text, name)
     if is_solver(message):
         hint = "edit the net that it names"
         raise ParseError("this is a solver, not a net", path=name, line=message.fields[0].line, hint=hint)
     phase = options.phase.upper()
-    net = read_net(message, name, State(phase))
-    return message, shapes.infer(to_model(net, Path(name), phase))
+    model = shapes.infer(to_model(read_net(message, name, State(phase)), Path(name), phase))
+    places: dict[int | str, list[int]] = {}
+    for field in message:
+        if isinstance(field.value, Message):
+            places[field.value.line] = [field.line, field.value.end]
+        elif field.name == "input":
+            places[str(field.value)] = [field.line, field.line]
+    return model, places
 
 
 def told(fault: GraphvizNetsError) -> dict[str, Any]:
@@ -122,25 +126,22 @@ def told(fault: GraphvizNetsError) -> dict[str, Any]:
     }
 
 
-def _lines(plan: Plan, message: Message) -> Iterator[tuple[str, list[int]]]:
+def _lines(plan: Plan, places: Mapping[int | str, list[int]]) -> Iterator[tuple[str, list[int]]]:
     """Yield the first and the last line of every box that can be drawn; a run has those of all its members."""
-    layers = {field.value.line: [field.line, field.value.end] for field in message if hasattr(field.value, "end")}
-    inputs = {str(field.value): [field.line, field.line] for field in message if field.name == "input"}
     tree = plan.tree
     items: list[Item] = [*tree.groups.values(), *tree.leaves.values()]
     for item in items:
         fold = tree.folded(item)
-        leaves = [leaf for member in (fold.members if fold else [item]) for leaf in tree.members(member)]
-        places = {
-            leaf.id: place
-            for shown in leaves
-            for leaf in (shown, *shown.rows)
-            if (place := layers.get(leaf.scope.line) if leaf.scope is not None else inputs.get(leaf.name))
+        boxes = [leaf for member in (fold.members if fold else [item]) for leaf in tree.members(member)]
+        found = {
+            leaf.id: places[key]
+            for box in boxes
+            for leaf in (box, *box.rows)
+            if (key := leaf.name if leaf.scope is None else leaf.scope.line) in places
         }
-        if places:
-            yield item.id, [min(first for first, _ in places.values()), max(last for _, last in places.values())]
-        if item.id in tree.leaves:
-            yield from ((row.id, places[row.id]) for row in tree.leaves[item.id].rows if row.id in places)
+        if found:
+            yield item.id, [min(first for first, _ in found.values()), max(last for _, last in found.values())]
+        yield from ((row.id, found[row.id]) for box in boxes for row in box.rows if item is box and row.id in found)
 
 
 def _remark(problem: str, name: str, lines: Mapping[str, list[int]]) -> dict[str, Any]:
