@@ -133,7 +133,7 @@ def guarded(inner: ASGIApp, secret: str, port: int) -> ASGIApp:
                 message["headers"] = [*message["headers"], *HEADERS]
             await send(message)
 
-        given = scope["path"].split("/")[1]
+        given = scope["path"].removeprefix("/").partition("/")[0]
         known = secrets.compare_digest(given.encode("utf-8", "replace"), secret.encode())
         allowed = known and ours(scope["method"], scope["headers"], hosts)
         await (inner if allowed else PlainTextResponse("not allowed", 403))(scope, receive, sealed)
@@ -183,16 +183,16 @@ async def opened(edited: Edited, request: Request) -> Response:
 
 
 async def saved(edited: Edited, request: Request) -> Response:
-    """Write the text, unless the file is no longer what the page has seen: then answer 409 with its version."""
+    """Write the text, unless the file is no longer what the page has seen; answer with the version that it has now."""
     body = await asked(request)
     text, seen = body.get("text"), body.get("version")
     data = read(edited.path)
     if seen != version(data):
-        return answer({"version": version(data)}, 409)
+        return answer({"saved": False, "version": version(data)})
     line_end = b"\r\n" if b"\r\n" in (data or b"") else b"\n"
     new = checked(text).replace(b"\n", line_end)
     write(edited.path, new)
-    return answer({"version": version(new)})
+    return answer({"saved": True, "version": version(new)})
 
 
 async def drawn(edited: Edited, request: Request) -> Response:

@@ -15,14 +15,14 @@ function make(name, text, ...children) {
   return element;
 }
 
-// Ask the server; what it refuses (but for a file that has changed, 409) is an error with its words.
+// Ask the server; what it refuses is an error with its words.
 async function ask(path, body, signal) {
   const method = body === undefined ? "GET" : "POST";
   const response = await fetch(path, { method, body: JSON.stringify(body), signal }).catch((fault) => {
     if (fault.name === "AbortError") throw fault;
     throw new Refusal("The editor's server does not answer. Start it again to save; the text is still here.");
   });
-  if (response.ok || response.status === 409) return response;
+  if (response.ok) return response;
   const json = response.headers.get("content-type") === "application/json";
   throw new Refusal(json ? (await response.json()).error.text : `The server failed (${response.status}); its terminal says why.`);
 }
@@ -51,9 +51,8 @@ async function load() {
 
 async function save() {
   const text = source.text();
-  const response = await ask("save", { text, version: state.version });
-  const answer = await response.json();
-  if (response.status === 409) return conflict(answer.version);
+  const answer = await (await ask("save", { text, version: state.version })).json();
+  if (!answer.saved) return conflict(answer.version);
   state.version = answer.version;
   state.saved = text;
   notice(null);
@@ -81,7 +80,7 @@ function notice(text, ...actions) {
   bar.replaceChildren(make("span", text ?? ""));
   for (const [name, act] of actions) {
     const button = make("button", name);
-    button.addEventListener("click", () => attempt(act));
+    button.addEventListener("click", () => inTurn(act));
     bar.append(button);
   }
 }
@@ -94,6 +93,10 @@ async function attempt(act) {
     else if (fault.name !== "AbortError") throw fault;
   }
 }
+
+// One dealing with the file after the other: each begins with the version that the one before has left.
+let last = Promise.resolve();
+const inTurn = (act) => (last = last.then(() => attempt(act)));
 
 // What is drawn --------------------------------------------------------------------------------------------------
 
@@ -170,14 +173,14 @@ graph.onToggle((id, wanted) => {
   attempt(() => draw(false));
 });
 for (const id of ["rankdir", "phase"]) byId(id).addEventListener("change", () => attempt(() => draw(true)));
-byId("save").addEventListener("click", () => attempt(save));
+byId("save").addEventListener("click", () => inTurn(save));
 addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "s") return;
   event.preventDefault();
-  if (unsaved()) attempt(save);
+  if (unsaved()) inTurn(save);
 });
 addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
-addEventListener("focus", () => attempt(look));
+addEventListener("focus", () => inTurn(look));
 byId("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -204,7 +207,7 @@ function begin(name) {
   changed(true);
 }
 
-await attempt(async () => {
+await inTurn(async () => {
   const about = await load();
   for (const form of about.exports) {
     const button = make("button", form.toUpperCase());

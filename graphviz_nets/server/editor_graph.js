@@ -1,7 +1,7 @@
 import { stage, drawing, fit, zoom, pan, reveal, resize, wasDragged } from "./page_view.js";
-import { data, card } from "./page_panel.js";
+import { data, card, make } from "./page_panel.js";
 // The graph: the drawing of the last text that was whole, put in element by element, so that nothing else can come in.
-const panel = document.getElementById("panel");
+const facts = document.getElementById("facts");
 const SVG = "http://www.w3.org/2000/svg";
 const TAGS = new Set("g rect text path polygon title".split(" "));
 const ATTRIBUTES = new Set(
@@ -39,7 +39,7 @@ export function show(answer, anew) {
   boxes = new Map([...drawing.querySelectorAll("[data-id]")].map((element) => [element.dataset.id, element]));
   for (const [id, element] of boxes) {
     element.setAttribute("tabindex", "-1");
-    if (id in groups) {
+    if (Object.hasOwn(groups, id)) {
       element.setAttribute("role", "button");
       element.setAttribute("aria-expanded", String(groups[id]));
     }
@@ -85,8 +85,10 @@ export function mark(id, shown) {
 }
 
 function tell(id) {
-  panel.hidden = !boxes.has(id) || !Object.hasOwn(data.boxes, id);
-  if (!panel.hidden) panel.replaceChildren(...card(id));
+  const known = boxes.has(id) && Object.hasOwn(data.boxes, id);
+  facts.replaceChildren(...(known ? card(id) : []));
+  if (!Object.hasOwn(groups, id)) return;
+  facts.append(Object.assign(make("p", `Double click or Enter ${groups[id] ? "closes" : "opens"} it`), { className: "exact" }));
 }
 
 // The smallest shown box that holds these lines; of two equal ones the one that is marked already.
@@ -115,14 +117,15 @@ stage.addEventListener("click", (event) => {
   mark(id, false);
   for (const listener of clicked) listener(id);
 });
-stage.addEventListener("dblclick", (event) => {
-  const id = under(event);
-  if (id in groups) for (const listener of toggled) listener(id, !groups[id]);
-});
+function toggle(id) {
+  if (Object.hasOwn(groups, id)) for (const listener of toggled) listener(id, !groups[id]);
+}
+
+stage.addEventListener("dblclick", (event) => toggle(under(event)));
 stage.addEventListener("mousemove", (event) => event.buttons || tell(under(event) ?? chosen));
 stage.addEventListener("mouseleave", () => tell(chosen));
 stage.addEventListener("keydown", (event) => {
-  const keys = { "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: fit };
-  if (event.key in keys && !event.ctrlKey && !event.metaKey) keys[event.key]();
+  const keys = { Enter: () => toggle(chosen), "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: fit };
+  if (Object.hasOwn(keys, event.key) && !event.ctrlKey && !event.metaKey) keys[event.key]();
 });
 for (const [id, act] of [["fit", fit], ["in", () => zoom(1.25)], ["out", () => zoom(0.8)]]) document.getElementById(id).addEventListener("click", act);
