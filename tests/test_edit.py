@@ -406,12 +406,15 @@ def test_who_has_hung_up_while_waiting_is_skipped(need: Any, tmp_path: Path) -> 
 # The command ------------------------------------------------------------------------------------------------------
 
 
-def test_without_the_extra_its_install_is_named(monkeypatch: Any, tmp_path: Path, capsys: Any) -> None:
-    for name in ("starlette", "uvicorn"):
-        with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, name, None)
-            assert run(["edit", str(tmp_path / "n.prototxt"), "--no-browser"]) == 4
-        assert capsys.readouterr().err == f'error: {name} is not installed (pip install "graphviz-nets[edit]")\n'
+@pytest.mark.parametrize("name", ["starlette", "uvicorn"])
+def test_without_the_extra_its_install_is_named(
+    need: Any, monkeypatch: Any, tmp_path: Path, capsys: Any, name: str
+) -> None:
+    if name == "uvicorn":
+        need("starlette")  # which is asked for first
+    monkeypatch.setitem(sys.modules, name, None)
+    assert run(["edit", str(tmp_path / "n.prototxt"), "--no-browser"]) == 4
+    assert capsys.readouterr().err == f'error: {name} is not installed (pip install "graphviz-nets[edit]")\n'
 
 
 def test_what_cannot_be_edited_is_said_at_once(need: Any, tmp_path: Path, capsys: Any) -> None:
@@ -452,8 +455,10 @@ def visit(browser: Any, editor: Running) -> Iterator[Any]:
     faults: list[str] = []
     pages: list[Any] = []
 
-    def go(text: str = LENET, width: int = 1200, scheme: str = "light") -> Any:
-        editor.path.write_text(text, "utf-8")
+    def go(text: str | None = LENET, width: int = 1200, scheme: str = "light") -> Any:
+        editor.path.unlink()
+        if text is not None:
+            editor.path.write_text(text, "utf-8")
         page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         pages.append(page)
         page.on("console", lambda message: faults.append(message.text))
@@ -646,6 +651,32 @@ def test_without_changes_of_ours_the_newest_file_is_shown(visit: Any, editor: Ru
     assert page.locator("#text").input_value() == net("TanH") and page.get_by_role("alert").is_hidden()
 
 
+def test_a_file_that_is_gone_does_not_take_the_text_with_it(visit: Any, editor: Running) -> None:
+    page = visit()
+    editor.path.unlink()
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    notice = page.get_by_role("alert")
+    notice.wait_for()
+    assert "is no longer on disk" in notice.inner_text() and page.locator("#text").input_value() == LENET
+    notice.get_by_role("button", name="Overwrite").click()
+    notice.wait_for(state="hidden")
+    assert editor.path.read_text() == LENET
+
+
+def test_the_border_between_text_and_graph_moves(visit: Any) -> None:
+    page = visit()
+    before = page.locator("#source").bounding_box()["width"]
+    split = page.get_by_role("separator")
+    split.press("ArrowRight")
+    assert page.locator("#source").bounding_box()["width"] > before + 10
+    place = split.bounding_box()
+    page.mouse.move(place["x"] + 3, 300)
+    page.mouse.down()
+    page.mouse.move(300, 300, steps=3)
+    page.mouse.up()
+    assert abs(page.locator("#source").bounding_box()["width"] - 300) < 5
+
+
 @pytest.mark.parametrize(
     ("form", "head"),
     [("SVG", b"<?xml"), ("PNG", b"\x89PNG"), ("PDF", b"%PDF"), ("DOT", b"digraph"), ("HTML", b"<!DOC")],
@@ -671,9 +702,7 @@ def test_the_direction_is_chosen(visit: Any) -> None:
 
 
 def test_an_empty_editor_offers_templates(visit: Any, editor: Running) -> None:
-    page = visit()
-    editor.path.unlink()
-    page.evaluate("dispatchEvent(new Event('focus'))")
+    page = visit(None)
     start = page.locator("#start")
     start.wait_for()
     assert start.get_by_role("button").count() == 5 and page.locator(".line.bad").count() == 0

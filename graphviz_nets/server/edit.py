@@ -115,7 +115,7 @@ def app(path: Path, secret: str, port: int) -> ASGIApp:
         Route("/{secret}/export", partial(exported, edited), methods=["POST"]),
         Route("/{secret}/{name:path}", asset),
     ]
-    return guarded(Starlette(routes=routes, exception_handlers={GraphvizNetsError: refused}), secret, port)  # type: ignore[dict-item]
+    return guarded(Starlette(routes=routes, exception_handlers={GraphvizNetsError: refused}), secret, port)
 
 
 # Who may ask ------------------------------------------------------------------------------------------------------
@@ -232,8 +232,9 @@ async def in_turn(
         return await asyncio.to_thread(make, text, wishes)
 
 
-async def refused(request: Request, fault: GraphvizNetsError) -> Response:
+async def refused(request: Request, fault: Exception) -> Response:
     """Answer with what is wrong."""
+    assert isinstance(fault, GraphvizNetsError)
     return answer({"error": live.told(fault)}, 413 if isinstance(fault, LimitError) else 400)
 
 

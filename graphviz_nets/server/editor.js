@@ -71,7 +71,9 @@ function conflict(version) {
 // Has the file changed while the reader was elsewhere?
 async function look() {
   const about = await (await ask("file")).json();
-  if (about.version !== state.version) unsaved() ? conflict(about.version) : await load();
+  if (about.version === state.version) return;
+  if (unsaved() || !about.version) conflict(about.version);
+  else await load();
 }
 
 function notice(text, ...actions) {
@@ -193,6 +195,7 @@ function divide(x) {
   const room = split.parentElement.getBoundingClientRect();
   const share = Math.max(15, Math.min(85, ((x - room.left) / room.width) * 100));
   document.documentElement.style.setProperty("--share", `${share}%`);
+  split.setAttribute("aria-valuenow", Math.round(share));
 }
 split.addEventListener("pointerdown", (event) => split.setPointerCapture(event.pointerId));
 split.addEventListener("pointermove", (event) => split.hasPointerCapture(event.pointerId) && divide(event.clientX));
