@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import re
@@ -11,7 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -148,12 +149,9 @@ class Answer(NamedTuple):
         return json.loads(self.content)
 
 
-@pytest.fixture(scope="module")
-def running(need: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run the command on a file that does not exist yet; at the end Ctrl+C must be quiet."""
-    need("starlette")
-    need("uvicorn")
-    path = tmp_path_factory.mktemp("edit") / "net.prototxt"
+@contextmanager
+def started(path: Path) -> Iterator[Running]:
+    """Run the command on a file; at the end Ctrl+C must be quiet."""
     command = [sys.executable, "-m", "graphviz_nets", "edit", str(path), "--no-browser"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -162,8 +160,17 @@ def running(need: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         assert parts.port is not None and parts.hostname == "127.0.0.1"
         yield Running(address, parts.port, parts.path.strip("/"), path)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr.read() == f"editing {path}; Ctrl+C ends\n\ninterrupted\n"
+        assert process.wait(30) == 130
+        assert process.stderr.read().split("\n") == [f"editing {path}; Ctrl+C ends", "", "interrupted", ""]
+
+
+@pytest.fixture(scope="module")
+def running(need: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run the command on a file that does not exist yet."""
+    need("starlette")
+    need("uvicorn")
+    with started(tmp_path_factory.mktemp("edit") / "net.prototxt") as found:
+        yield found
 
 
 @pytest.fixture
@@ -380,27 +387,51 @@ def test_the_server_answers_while_it_draws(editor: Running) -> None:
     assert order == ["file", "file", "file", "drawn"]
 
 
-def test_who_has_hung_up_while_waiting_is_skipped(need: Any, tmp_path: Path) -> None:
+def test_who_has_hung_up_while_waiting_is_skipped(need: Any, monkeypatch: Any, tmp_path: Path) -> None:
     need("starlette")
-    made: list[str] = []
+    uvicorn = need("uvicorn")
+    started, finish, made = threading.Event(), threading.Event(), []
 
-    class Asker:
-        def __init__(self, gone: bool) -> None:
-            self.gone = gone
+    def draw(text: str, name: str, options: Options) -> dict[str, Any]:
+        made.append(text.strip())
+        started.set()
+        finish.wait(20)
+        return {}
 
-        async def is_disconnected(self) -> bool:
-            return self.gone
-
-    def make(text: str, wishes: Options) -> Any:
-        made.append(text)
-
-    async def all_at_once() -> None:
-        edited = edit.Edited(tmp_path / "n.prototxt")
-        askers = [("first", False), ("stale", True), ("newest", False)]
-        await asyncio.gather(*(edit.in_turn(edited, Asker(gone), {"text": text}, make) for text, gone in askers))  # type: ignore[arg-type]
-
-    asyncio.run(all_at_once())
+    monkeypatch.setattr(live, "draw", draw)
+    door = socket.create_server(("127.0.0.1", 0))
+    at = Running("", door.getsockname()[1], "secret", tmp_path / "n")
+    server = uvicorn.Server(uvicorn.Config(edit.app(at.path, at.secret, at.port), log_level="error", lifespan="off"))
+    threads = [threading.Thread(target=server.run, args=([door],))]
+    threads += [threading.Thread(target=ask, args=(at, "draw", {"text": text})) for text in ("first", "newest")]
+    threads[0].start()
+    threads[1].start()
+    assert started.wait(20)
+    for size in (0, 300_000):  # in one piece, and in more than the server buffers
+        body = json.dumps({"text": "stale" + " " * size}).encode()
+        host = f"127.0.0.1:{at.port}"
+        head = f"POST /secret/draw HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", at.port)) as connection:
+            connection.sendall(head.encode() + body)
+            time.sleep(0.3)
+    threads[2].start()
+    time.sleep(0.3)
+    finish.set()
+    for thread in threads[1:]:
+        thread.join(20)
+    server.should_exit = True
+    threads[0].join(20)
     assert made == ["first", "newest"]
+
+
+def test_ctrl_c_while_it_draws_is_quiet_too(running: Running, tmp_path: Path) -> None:
+    with started(tmp_path / "n.prototxt") as at:
+        large = {"text": net(*["ReLU", "Sigmoid", "TanH", "AbsVal"] * 1500)}
+        drawing = threading.Thread(target=ask, args=(at, "draw", large))
+        drawing.start()
+        time.sleep(0.5)
+    drawing.join()
 
 
 # The command ------------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def serve(path: Path, port: int, ready: Callable[[str], None]) -> None:
         # An access log would hold the secret.
         config = uvicorn.Config(
             app(place, secret, port), log_level="error", access_log=False, lifespan="off", ws="none",
-            server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
+            server_header=False, proxy_headers=False,
         )  # fmt: skip
         uvicorn.Server(config).run(sockets=[door])
 
@@ -226,10 +226,15 @@ async def in_turn(
     from starlette.responses import Response
 
     text, wishes = wished(body)
-    async with edited.turn:
-        if await request.is_disconnected():
-            return Response(status_code=204)
-        return await asyncio.to_thread(make, text, wishes)
+    # After its body a request has only its end to tell, which is seen only while somebody listens for it.
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        async with edited.turn:
+            if gone.done():
+                return Response(status_code=204)
+            return await asyncio.to_thread(make, text, wishes)
+    finally:
+        gone.cancel()
 
 
 async def refused(request: Request, fault: Exception) -> Response:
