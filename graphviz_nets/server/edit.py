@@ -85,13 +85,11 @@ def serve(path: Path, port: int, ready: Callable[[str], None]) -> None:
     if not place.parent.is_dir():
         raise ConvertError("there is no such folder", path=str(place.parent))
     decoded(place, read(place))
-    with socket.socket() as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            door.bind((HOST, port))
-        except OSError as fault:
-            raise ConfigError(f"port {port} cannot be had: {fault.strerror}", key="--port") from None
-        door.listen()
+    try:
+        door = socket.create_server((HOST, port))
+    except OSError as fault:
+        raise ConfigError(f"port {port} cannot be had: {fault.strerror}", key="--port") from None
+    with door:
         port, secret = door.getsockname()[1], secrets.token_urlsafe(32)
         ready(f"http://{HOST}:{port}/{secret}/")
         # An access log would hold the secret.

@@ -1,5 +1,6 @@
 import * as source from "./editor_text.js";
 import * as graph from "./editor_graph.js";
+import { make } from "./page_panel.js";
 // Wires the text to the graph and to the file.
 const PAUSE = 120;
 const byId = (id) => document.getElementById(id);
@@ -8,12 +9,7 @@ const open = new Map(); // groups that were opened or closed by hand
 let waiting = 0;
 let flight = null;
 
-function make(name, text, ...children) {
-  const element = document.createElement(name);
-  element.textContent = text;
-  element.append(...children);
-  return element;
-}
+class Refusal extends Error {}
 
 // Ask the server; what it refuses is an error with its words.
 async function ask(path, body, signal) {
@@ -26,7 +22,6 @@ async function ask(path, body, signal) {
   const json = response.headers.get("content-type") === "application/json";
   throw new Refusal(json ? (await response.json()).error.text : `The server failed (${response.status}); its terminal says why.`);
 }
-class Refusal extends Error {}
 
 // What the file is -----------------------------------------------------------------------------------------------
 
@@ -79,6 +74,7 @@ async function look() {
 function notice(text, ...actions) {
   const bar = byId("notice");
   bar.hidden = text === null;
+  bar.dataset.refusal = String(text !== null && !actions.length);
   bar.replaceChildren(make("span", text ?? ""));
   for (const [name, act] of actions) {
     const button = make("button", name);
@@ -87,9 +83,11 @@ function notice(text, ...actions) {
   }
 }
 
+// What the server refuses is told until it does something again.
 async function attempt(act) {
   try {
     await act();
+    if (byId("notice").dataset.refusal === "true") notice(null);
   } catch (fault) {
     if (fault instanceof Refusal) notice(fault.message);
     else if (fault.name !== "AbortError") throw fault;
@@ -119,10 +117,12 @@ async function draw(anew) {
   if (flight) flight.abort();
   const mine = (flight = new AbortController());
   const body = { text: source.text(), ...wishes() };
-  const slow = setTimeout(() => (byId("totals").textContent = "drawing…"), 600);
+  const busy = (is) => byId("graph").setAttribute("aria-busy", String(is));
+  const slow = setTimeout(busy, 600, true);
   const response = await ask("draw", body, mine.signal).finally(() => clearTimeout(slow));
   const answer = await response.json();
   if (mine !== flight) return;
+  busy(false);
   if (answer.error) return remarks(answer.error, []);
   state.good = body;
   graph.show(answer, anew);
