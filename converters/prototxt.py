@@ -35,11 +35,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """Fields in file order, unknown ones too."""
+    """Fields in file order, unknown ones too; it opens at `line` and `column` and closes in line `end` (0: unknown)."""
 
     fields: tuple[Field, ...] = ()
     line: int = 1
     column: int = 1
+    end: int = 0
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Field]]:
@@ -250,7 +251,7 @@ class _Reader:
             if self.kind == "sign" and self.token == close:
                 stack.pop()
                 name, at, listed = owners.pop()
-                stack[-1][0].append(Field(name, Message(tuple(fields), *began), *at))
+                stack[-1][0].append(Field(name, Message(tuple(fields), *began, self.at[0]), *at))
                 self.advance()
                 if listed and not self.more():
                     continue

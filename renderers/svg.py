@@ -180,6 +180,11 @@ def paint(style: str, palette: Palette) -> tuple[str, str]:
         return palette.fills[kind], palette.accents[kind]
     if style.startswith("accent-"):
         return palette.accents[style[7:] or "other"], ""
+    return _plain(palette)[style]
+
+
+def _plain(palette: Palette) -> dict[str, tuple[str, str]]:
+    """Return the fill and the stroke of each class that belongs to no kind of operations."""
     return {
         "text": (palette.text, ""),
         "muted": (palette.muted, ""),
@@ -193,7 +198,22 @@ def paint(style: str, palette: Palette) -> tuple[str, str]:
         "background": (palette.background, ""),
         "wire": ("none", palette.wire),
         "arrow": (palette.wire, ""),
-    }[style]
+    }
+
+
+def classes(palette: Palette) -> dict[str, None]:
+    """Return every style class that a drawing may use.
+
+    Examples
+    --------
+    >>> from graphviz_nets.drawing.theme import DARK
+    >>> {"wire", "box-pooling", "accent-other"} <= classes(DARK).keys()
+    True
+    """
+    kinds = [
+        f"{part}-{kind}" for part, kinds in (("box", palette.fills), ("accent", palette.accents)) for kind in kinds
+    ]
+    return dict.fromkeys([*_plain(palette), *kinds])
 
 
 def stylesheet(scene: Scene, scope: str) -> str:

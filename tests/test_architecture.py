@@ -35,22 +35,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 OPEN_TO_SIBLINGS = {"converters": "onnx", "renderers": "svg"}  # what other formats in the same folder may end in
 HEAVY = {
-    *(
-        "IPython",
-        "PIL",
-        "caffe2onnx",
-        "cv2",
-        "fontTools",
-        "google",
-        "graphviz",
-        "h5py",
-        "keras",
-        "networkx",
-        "numpy",
-        "onnx",
-        "onnxruntime",
-    ),
-    *("onnxscript", "pygraphviz", "resvg_py", "svg2pdf_py", "tensorboard", "tensorflow", "tf2onnx", "torch", "yaml"),
+    *("IPython", "PIL", "caffe2onnx", "cv2", "fontTools", "google", "graphviz", "h5py", "keras", "networkx", "numpy"),
+    *("onnx", "onnxruntime", "onnxscript", "pygraphviz", "resvg_py", "starlette", "svg2pdf_py", "tensorboard"),
+    *("tensorflow", "tf2onnx", "torch", "uvicorn", "yaml"),
 }
 
 

@@ -243,11 +243,17 @@ def test_unclosed_brace_is_named(text: str, name: str, line: int) -> None:
     assert repr(name) in fault.value.message and f"line {line} is never closed" in fault.value.hint
 
 
+def test_a_message_knows_the_line_of_the_bracket_that_closes_it() -> None:
+    net = parse('layer {\n  name: "a"\n  p < x: 1 >\n}\nlayers\n{ }\nblobs: [\n{\n}, {}\n]')
+    assert [field.value.end for field in net] == [4, 6, 9, 9]
+    assert net.get("layer").get("p").end == 3 and net.end == 0
+
+
 def test_depth_is_capped() -> None:
     deep = parse("a {" * 100 + "}" * 100)
     for _ in range(100):
         deep = deep.get("a")
-    assert deep == Message((), 1, 300)
+    assert deep == Message((), 1, 300, 1)
     with pytest.raises(ParseError, match="100 deep") as fault:
         parse("a {" * 101 + "}" * 101)
     assert (fault.value.line, fault.value.column) == (1, 303)

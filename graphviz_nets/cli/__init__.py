@@ -28,7 +28,9 @@ def run(arguments: list[str] | None = None) -> int:
     import click
 
     from graphviz_nets.cli.commands import program
+    from graphviz_nets.cli.editing import edit
 
+    program.add_command(edit)
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     try:

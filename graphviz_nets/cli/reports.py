@@ -158,6 +158,8 @@ CORE = (
 OPTIONAL: Mapping[str, str] = {
     "onnxruntime": "run models: graphviz-nets[run]",
     "onnxruntime-gpu": "run models on CUDA: graphviz-nets[gpu]",
+    "starlette": "live editor: graphviz-nets[edit]",
+    "uvicorn": "live editor: graphviz-nets[edit]",
     "torch": "graphviz-nets[torch]",
     "onnxscript": "graphviz-nets[torch]",
     "tensorflow": "graphviz-nets[tensorflow]",
