@@ -118,7 +118,7 @@ class Converter:
 converter = Converter()
 
 
-def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None) -> Model:
+def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None, *, alone: bool = False) -> Model:
     """Translate a net's layers to ONNX nodes, each layer a scope.
 
     Parameters
@@ -131,6 +131,8 @@ def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None)
         `phase`, `input_shapes`, `random_weights` and `deploy` matter.
     weights : Weights, optional
         What a weight file holds, matched by the layers' names.
+    alone : bool
+        Open no other file, such as the mean image that the net names.
 
     Returns
     -------
@@ -236,7 +238,7 @@ def to_model(net: Net, path: Path, options: Any, weights: Weights | None = None)
             )
             for scope in scopes
         ]
-    found = _preprocess(net, path, op, weights, problems)
+    found = None if alone else _preprocess(net, path, op, weights, problems)
     return op.model(
         results,
         scopes,

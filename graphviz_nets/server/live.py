@@ -106,7 +106,7 @@ def _read(text: str, name: str, options: Options) -> tuple[Model, dict[int | str
         hint = "edit the net that it names"
         raise ParseError("this is a solver, not a net", path=name, line=message.fields[0].line, hint=hint)
     phase = options.phase.upper()
-    model = shapes.infer(to_model(read_net(message, name, State(phase)), Path(name), phase))
+    model = shapes.infer(to_model(read_net(message, name, State(phase)), Path(name), options, alone=True))
     places: dict[int | str, list[int]] = {}
     for field in message:
         if isinstance(field.value, Message):
