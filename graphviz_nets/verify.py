@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets import plugins
-from graphviz_nets.errors import GraphvizNetsError, RunError
+from graphviz_nets.errors import RunError
 from graphviz_nets.graph import proto
 from graphviz_nets.graph.ir import Model, Value
 
@@ -60,7 +60,7 @@ def verify(model: Model, path: Path, weights: Path | None = None, seed: int = 0)
     """
     import onnx
 
-    from graphviz_nets.explain.runner import Runner
+    from graphviz_nets.explain.runner import Runner, reference
 
     runner = Runner(model, provider="cpu")
     with tempfile.TemporaryDirectory(prefix="graphviz_nets-") as folder:
@@ -119,42 +119,6 @@ def _inputs(values: Sequence[Value], seed: int) -> dict[str, Array]:
         floating = (value.dtype or "float32").startswith("float")
         inputs[value.name] = rng.standard_normal(shape).astype("f4") if floating else np.zeros(shape)
     return inputs
-
-
-def reference(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the outputs as ONNX's reference evaluator computes them.
-
-    Raises
-    ------
-    RunError
-        When it cannot.
-    """
-    from onnx.reference import ReferenceEvaluator
-
-    try:
-        found = ReferenceEvaluator(proto.to_proto(model), new_ops=[_lrn()]).run(None, dict(inputs))
-    except GraphvizNetsError:
-        raise
-    except Exception as fault:  # every operation has its own way to fail there
-        raise RunError(f"ONNX's reference evaluator cannot run it: {fault}"[:500]) from None
-    return dict(zip(model.graph.outputs, found, strict=True))
-
-
-def _lrn() -> Any:
-    """Return LRN as ONNX specifies it: the reference evaluator's own leaves out the last channel of its window."""
-    import numpy as np
-    from onnx.reference.op_run import OpRun
-
-    class LRN(OpRun):
-        op_domain = ""
-
-        def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> tuple[Array]:
-            before, after = (size - 1) // 2, size // 2
-            square = np.pad(x.astype("f8") ** 2, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
-            total = sum(square[:, k : k + x.shape[1]] for k in range(size))
-            return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
-
-    return LRN
 
 
 def difference(a: Array, b: Array) -> float | None:

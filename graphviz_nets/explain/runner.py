@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphviz_nets.errors import ConfigError, MissingExtra, RunError
+from graphviz_nets.errors import ConfigError, GraphvizNetsError, MissingExtra, RunError
 from graphviz_nets.graph import proto
 from graphviz_nets.graph.ir import Model, Shape, Value
 
@@ -139,6 +139,42 @@ class Runner:
         except Exception as fault:  # onnxruntime raises its own classes, which share no base but this one
             raise RunError(_message(fault)) from None
         return dict(zip(self.wanted, found, strict=True))
+
+
+def reference(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the outputs as ONNX's reference evaluator computes them.
+
+    Raises
+    ------
+    RunError
+        When it cannot.
+    """
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        found = ReferenceEvaluator(proto.to_proto(model), new_ops=[_lrn()]).run(None, dict(inputs))
+    except GraphvizNetsError:
+        raise
+    except Exception as fault:  # every operation has its own way to fail there
+        raise RunError(f"ONNX's reference evaluator cannot run it: {fault}"[:500]) from None
+    return dict(zip(model.graph.outputs, found, strict=True))
+
+
+def _lrn() -> Any:
+    """Return LRN as ONNX specifies it: the reference evaluator's own leaves out the last channel of its window."""
+    import numpy as np
+    from onnx.reference.op_run import OpRun
+
+    class LRN(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> tuple[Array]:
+            before, after = (size - 1) // 2, size // 2
+            square = np.pad(x.astype("f8") ** 2, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+            total = sum(square[:, k : k + x.shape[1]] for k in range(size))
+            return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
+
+    return LRN
 
 
 def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:

@@ -47,6 +47,26 @@ class Builder:
         self._ids: set[str] = set()
         self._next: dict[str, int] = {}
 
+    @classmethod
+    def of(cls, graph: Graph, opset: int = 18) -> Builder:
+        """Return a Builder that goes on where a graph ends.
+
+        Examples
+        --------
+        >>> op = Builder("net")
+        >>> y = op.Relu(op.input("x", "float32", (2,)))
+        >>> more = Builder.of(op.graph([y]))
+        >>> more.shape(more.Neg(y))
+        (2,)
+        """
+        op = cls(graph.name, opset)
+        op.nodes, op.inputs = list(graph.nodes), list(graph.inputs)
+        op.values, op.initializers = dict(graph.values), dict(graph.initializers)
+        for name in (*graph.inputs, *graph.producers):
+            op.values.setdefault(name, Value(name))
+        op._ids = {node.id for node in graph.nodes}
+        return op
+
     def __getattr__(self, op_type: str) -> Callable[..., str]:
         if not op_type[:1].isupper():
             raise AttributeError(op_type)
@@ -132,14 +152,18 @@ class Builder:
             op_type, tuple(inputs), names, node_id, node_id, domain, attributes or {}, tuple(control_inputs), self.scope
         )
         self.nodes.append(node)
+        self.declare(node, known)
+        return names
+
+    def declare(self, node: Node, known: Sequence[tuple[str | None, Shape | None]] | None = None) -> None:
+        """Enter the outputs of a node, with the types that the shape table gives them."""
         types = known if known is not None else shapes.infer_node(node, self.typed, self.problems, self.opset)
-        for output, (dtype, shape) in zip(names, types, strict=False):
+        for output, (dtype, shape) in zip(node.outputs, types, strict=False):
             if output:
                 self.values[output] = Value(output, dtype, shape)
-        for output in names:
+        for output in node.outputs:
             if output and output not in self.values:
                 self.values[output] = Value(output)
-        return names
 
     def typed(self, name: str) -> Value | Tensor | None:
         """Return the tensor or value called `name`, None for an omitted input."""
