@@ -13,6 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,20 @@ from graphviz_nets.plugins import Renderer
 from .plain import strict
 from .svg import escape, family_of, rules, svg
 
-MODULES = ("page_view.js", "page_panel.js", "page_shapes.js", "page_warp.js", "page_sheets.js", "page.js")
+MODULES = (
+    "page_view.js",
+    "page_panel.js",
+    "page_shapes.js",
+    "page_warp.js",
+    "page_sheets.js",
+    "page_map.js",
+    "page_trace.js",
+    "page_find.js",
+    "page.js",
+)
 HERE = Path(__file__).resolve().parent
+MOST = 5000
+"""Items of a picture that a page holds as elements, for readers without scripts."""
 
 
 def write(scene: Scene, options: Options) -> bytes:
@@ -155,7 +168,7 @@ def drawn(shape: Shape) -> list[Any]:
 def style(scene: Scene) -> str:
     """Return the page's stylesheet: the font, our rules, and both palettes."""
     styles = dict.fromkeys(shape.style for shape in shapes(scene) if getattr(shape, "fill", None) is None)
-    light = rules(styles, scene.theme.light, "") if scene.sheets else ""
+    light = rules(styles, scene.theme.light, "")
     dark = rules(styles, scene.theme.dark, "[data-theme=dark] ")
     follow = rules(styles, scene.theme.dark, ":root:not([data-theme=light]) ")
     faces = "".join(face(scene, bold) for bold in (False, True))
@@ -189,12 +202,18 @@ def face(scene: Scene, bold: bool) -> str:
 def page(scene: Scene) -> str:
     """Return the whole page."""
     css, code = style(scene), script()
-    totals = scene.totals
-    data: dict[str, Any] = {"boxes": boxes(scene), "problems": list(scene.problems), "totals": dict(totals)}
-    if scene.sheets:
-        data |= {"sheets": sheets(scene), "open": [visible(item.id) for item in scene.items if item.is_open]}
+    data = {
+        "boxes": boxes(scene),
+        "problems": list(scene.problems),
+        "totals": dict(scene.totals),
+        "sheets": sheets(scene),
+        "open": [visible(item.id) for item in scene.items if item.is_open],
+    }
     policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
     title = escape(scene.title or "network")
+    # A drawing too large to be held at once is made by the script alone.
+    still = scene if len(scene.items) <= MOST else replace(scene, items=())
+    drawing = svg(still, styled=False, root=f' id="drawing" data-rankdir="{scene.rankdir}"')
     described = escape(visible(f"{scene.title or 'network'}: {scene.description}"))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -209,7 +228,9 @@ def page(scene: Scene) -> str:
 <header>
 <h1>{title}</h1>
 <p id="totals"></p>
-<input id="search" type="search" role="searchbox" placeholder="Find a layer" aria-label="Find by name or type">
+<input id="search" type="search" role="searchbox" placeholder="Find, or /regex/"
+ aria-label="Find by name, type, setting or shape"
+ title="Find a name, type, setting or shape (/). Enter: next hit, Shift+Enter: previous one">
 <span id="hits" role="status"></span>
 <span class="tools" role="toolbar" aria-label="View">
 <button id="fit" title="Fit the drawing (0)">Fit</button>
@@ -222,10 +243,18 @@ def page(scene: Scene) -> str:
 <details id="problems" hidden><summary></summary><ul></ul></details>
 </header>
 <div class="work">
+<div class="view">
 <main id="stage" tabindex="0" aria-label="{described}">
-{svg(scene, styled=False, root=f' id="drawing" data-rankdir="{scene.rankdir}"')}</main>
+{drawing}</main>
+<svg id="map" aria-hidden="true" preserveAspectRatio="none"></svg>
+</div>
 <aside id="panel" role="complementary" aria-label="Details" hidden></aside>
 </div>
+<footer>
+<nav aria-label="Groups around the chosen box"><ol id="crumbs"></ol></nav>
+<div id="traced" aria-live="polite" hidden><span></span>
+<button id="untrace" title="Show everything again (Escape)" aria-label="End the trace">×</button></div>
+</footer>
 <div id="card" role="tooltip" hidden></div>
 <noscript><p>Without scripts the drawing is shown, but not the layers' details.</p></noscript>
 <script type="application/json" id="data">{data_text(data)}</script>

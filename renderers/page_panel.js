@@ -8,6 +8,13 @@ export function make(name, text, ...children) {
   return element;
 }
 
+export function button(text, about, act, label) {
+  const made = Object.assign(make("button", text), { type: "button", ...about });
+  if (label) made.setAttribute("aria-label", label);
+  made.addEventListener("click", act);
+  return made;
+}
+
 export function short(number) {
   if (number === null || number === undefined) return "unknown";
   let size = number;

@@ -2,24 +2,29 @@ import { element, shapeOf, rounded } from "./page_shapes.js";
 import { warp, strandPoints } from "./page_warp.js";
 import { data } from "./page_panel.js";
 import { drawing, resize, onMove, visible } from "./page_view.js";
-// What is drawn: the page's own picture, or, where groups can open, sheets inside sheets. Only what is in view becomes elements.
+// What is drawn: sheets inside sheets, one for each open group. Only what is in view becomes elements.
 const MARGIN = 16;
 const MANY = 2500;
 export const sheets = new Map();
 const parents = new Map();
-const open = new Set(data.open || []);
+const rowOf = new Map();
+const open = new Set(data.open);
 const flow = drawing.dataset.rankdir;
 let layouts = new Map();
 let drawn = [];
 let places = new Map();
-const alive = new Map();
+// What is in the document now: by key, the part and its elements.
+export const alive = new Map();
 const listeners = [];
 const layers = {};
 
-for (const [id, given] of Object.entries(data.sheets || {})) {
+for (const [id, given] of Object.entries(data.sheets)) {
   const boxes = given.boxes.map(([name, kind, x, y, w, h, members, label, shapes, rows]) => {
     parents.set(name, id);
-    for (const [row] of rows) parents.set(row, id);
+    for (const [row] of rows) {
+      parents.set(row, id);
+      rowOf.set(row, name);
+    }
     return { name, kind, at: [x, y], size: [w, h], members, label, shapes, rows };
   });
   const strands = given.strands.map(([source, target, ports, flat, label, width, dashed, values]) => {
@@ -32,7 +37,18 @@ for (const [id, given] of Object.entries(data.sheets || {})) {
 export const canOpen = (id) => id !== "" && sheets.has(id);
 export const isOpen = (id) => open.has(id);
 export const onDraw = (listener) => listeners.push(listener);
-export const above = (id) => parents.get(id);
+export const shown = () => drawn;
+export const spot = (id) => places.get(id);
+
+// The groups around a box, outermost first.
+export function around(id) {
+  const found = [];
+  for (let here = parents.get(id); here; here = parents.get(here)) found.unshift(here);
+  return found;
+}
+
+// What stands for a box in the drawing: its outermost closed group, else the box that it is a row of, else itself.
+export const shownAs = (id) => around(id).find((group) => !open.has(group)) ?? rowOf.get(id) ?? id;
 
 function layoutOf(id) {
   const known = layouts.get(id);
@@ -53,14 +69,14 @@ function arrange() {
     const [id, x, y] = waiting.pop();
     const sheet = sheets.get(id);
     const layout = layoutOf(id);
-    if (id !== "") drawn.push({ layer: "frames", key: `frame ${id}`, at: [x, y], size: layout.size, make: () => frame(id, sheet, layout, x, y) });
+    if (id !== "") drawn.push({ layer: "frames", key: `frame ${id}`, id, style: "group", at: [x, y], size: layout.size, make: () => frame(id, sheet, layout, x, y) });
     sheet.boxes.forEach((box, k) => {
       const { at, size } = layout.boxes[k];
       const place = [x + at[0], y + at[1]];
       places.set(box.name, { at: place, size });
       for (const [row] of box.rows) places.set(row, { at: place, size });
       if (layout.inner[k]) waiting.push([box.name, ...place]);
-      else drawn.push({ layer: "boxes", key: `box ${box.name}`, at: place, size, make: () => boxOf(box, place, id) });
+      else drawn.push({ layer: "boxes", key: `box ${box.name}`, id: box.name, style: box.shapes[0][1], at: place, size, make: () => boxOf(box, place, id) });
     });
     sheet.strands.forEach((strand, number) => {
       strand.ports.forEach((pair, k) => {
@@ -70,15 +86,18 @@ function arrange() {
         const low = [Math.min(...xs), Math.min(...ys)];
         const size = [Math.max(...xs) - low[0], Math.max(...ys) - low[1]];
         const arrives = strand.target >= 0 && !(layout.inner[strand.target] && pair[1] >= 0);
-        const make = () => wire(strand, points, arrives, name(sheet, strand.source, id), name(sheet, strand.target, id));
-        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, at: low, size, make });
+        const [from, to] = [name(sheet, strand.source, id), name(sheet, strand.target, id)];
+        const tail = strand.source < 0 || layout.inner[strand.source] ? joint(from, strand.source < 0, pair[0]) : from;
+        const head = strand.target < 0 || layout.inner[strand.target] ? joint(to, strand.target >= 0, pair[1]) : to;
+        const make = () => wire(strand, points, arrives, from, to);
+        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, from, to, tail, head, points, at: low, size, make });
         if (!k && strand.label) {
           const wide = strand.label[5];
           const near = nearest(strand.points, [strand.label[2], strand.label[3] - 4]);
           const spot = layout.point(near);
           const place = [x + spot[0] + strand.label[2] - near[0], y + spot[1] + strand.label[3] - near[1]];
           const room = { at: [place[0] - wide / 2 - 2, place[1] - 10], size: [wide + 4, 13] };
-          drawn.push({ layer: "labels", key: `label ${id} ${number}`, ...room, make: () => label(strand, place, id) });
+          drawn.push({ layer: "labels", key: `label ${id} ${number}`, wire: `wire ${id} ${number} 0`, ...room, make: () => label(strand, place, id) });
         }
       });
     });
@@ -102,6 +121,8 @@ function nearest(points, [x, y]) {
   return best;
 }
 
+// Where a wire passes the border of an open group; the wire on the other side has the same.
+const joint = (id, enters, port) => `${id}\0${enters ? "in" : "out"}\0${port}`;
 const name = (sheet, number, id) => (number < 0 ? id : sheet.boxes[number].name);
 
 function place(group, x, y) {
@@ -187,10 +208,10 @@ function paint() {
     wanted.add(part.key);
     if (alive.has(part.key)) continue;
     const made = part.make();
-    alive.set(part.key, made);
+    alive.set(part.key, { part, made });
     fresh[part.layer].push(...made);
   }
-  for (const [key, made] of alive) {
+  for (const [key, { made }] of alive) {
     if (wanted.has(key)) continue;
     for (const item of made) item.remove();
     alive.delete(key);
@@ -201,7 +222,7 @@ function paint() {
 
 function redraw() {
   arrange();
-  for (const made of alive.values()) for (const item of made) item.remove();
+  for (const { made } of alive.values()) for (const item of made) item.remove();
   alive.clear();
   paint();
 }
@@ -217,34 +238,20 @@ export function change(ids, opened, at) {
 
 // Open everything around a box, so that it is drawn.
 export function uncover(id) {
-  const closed = [];
-  for (let here = parents.get(id); here; here = parents.get(here)) if (!open.has(here)) closed.push(here);
+  const closed = around(id).filter((group) => !open.has(group));
   if (closed.length) change(closed, true);
 }
 
-export const spot = (id) => places.get(id);
-
 // The groups of the outermost closed level, or of the innermost open one.
 export function level(deeper) {
-  const depth = (id) => {
-    let count = 0;
-    for (let here = id; here; here = parents.get(here)) count++;
-    return count;
-  };
-  const shown = (id) => {
-    for (let here = parents.get(id); here; here = parents.get(here)) if (!open.has(here)) return false;
-    return true;
-  };
-  const found = [...sheets.keys()].filter((id) => id !== "" && shown(id) && open.has(id) !== deeper);
-  const depths = found.map(depth);
+  const found = [...sheets.keys()].filter((id) => id !== "" && shownAs(id) === id && open.has(id) !== deeper);
+  const depths = found.map((id) => around(id).length);
   const edge = deeper ? Math.min(...depths) : Math.max(...depths);
   return found.filter((_, k) => depths[k] === edge);
 }
 
-if (sheets.size) {
-  for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
-  for (const layer of ["frames", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
-  arrange();
-  onMove(() => drawn.length > MANY && paint());
-}
-export const start = () => sheets.size && paint();
+for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
+for (const layer of ["frames", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
+arrange();
+onMove(() => drawn.length > MANY && paint());
+export const start = paint;

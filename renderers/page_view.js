@@ -12,11 +12,17 @@ function apply() {
   for (const watcher of watchers) watcher();
 }
 
-// The part of the drawing that is in view, with half a screen around it: left, top, right, bottom.
-export function visible() {
+export const extent = () => [size.w, size.h];
+
+// The part of the drawing that is in view: left, top, width, height.
+export function inView() {
   const room = stage.getBoundingClientRect();
-  const [w, h] = [room.width / view.k, room.height / view.k];
-  const [x, y] = [-view.x / view.k, -view.y / view.k];
+  return [-view.x / view.k, -view.y / view.k, room.width / view.k, room.height / view.k];
+}
+
+// The same with half a screen around it: left, top, right, bottom.
+export function visible() {
+  const [x, y, w, h] = inView();
   return [x - w / 2, y - h / 2, x + w * 1.5, y + h * 1.5];
 }
 
@@ -70,17 +76,32 @@ export function centre(element) {
   const room = stage.getBoundingClientRect();
   if (view.k < 0.5) zoom(0.8 / view.k);
   const box = element.getBoundingClientRect();
-  const covered = room.width > 700 && !document.getElementById("panel").hidden ? 340 : 0;
+  // The panel covers the right of a wide stage, the lower half of a narrow one.
+  const open = !document.getElementById("panel").hidden;
+  const covered = open && innerWidth > 640 ? 340 : 0;
+  const under = open && innerWidth <= 640 ? room.height / 2 : 0;
   // Of a box larger than the view, its beginning is shown.
   const wide = Math.min(box.width, room.width - covered - 24);
-  const high = Math.min(box.height, room.height - 24);
-  pan(room.left + (room.width - covered) / 2 - box.left - wide / 2, room.top + room.height / 2 - box.top - high / 2);
+  const high = Math.min(box.height, room.height - under - 24);
+  pan(room.left + (room.width - covered) / 2 - box.left - wide / 2, room.top + (room.height - under) / 2 - box.top - high / 2);
 }
 
-// Bring a place of the drawing into the middle.
-export function go(place) {
-  const room = stage.getBoundingClientRect();
-  pan(room.width / 2 - (place.at[0] + place.size[0] / 2) * view.k - view.x, room.height / 2 - (place.at[1] + Math.min(place.size[1] / 2, room.height / 2 / view.k)) * view.k - view.y);
+// Bring a point of the drawing into the middle.
+export function goTo(x, y) {
+  const [left, top, w, h] = inView();
+  pan((left + w / 2 - x) * view.k, (top + h / 2 - y) * view.k);
+}
+
+// Bring a place of the drawing into the middle; of a long one, its beginning.
+export function go({ at, size: [w, h] }) {
+  goTo(at[0] + w / 2, at[1] + Math.min(h, inView()[3]) / 2);
+}
+
+// Show a place of the drawing as large as the stage allows.
+export function fill({ at, size: [w, h] }) {
+  const [, , wide, high] = inView();
+  view.k = Math.min(1.25, view.k * Math.min(wide / (w + 48), high / (h + 48)));
+  goTo(at[0] + w / 2, at[1] + h / 2);
 }
 
 export function reveal(element) {

@@ -390,3 +390,128 @@ def test_a_large_page_draws_what_is_in_view(visit: Any) -> None:
     box(page, far).wait_for(state="visible", timeout=5000)
     assert page.get_by_role("complementary").get_attribute("data-id") == far
     assert page.locator("#drawing g.box").count() < 900
+
+
+# Finding one's way ------------------------------------------------------------------------------------------------
+
+
+def test_top_level_names_are_unique_across_modules() -> None:
+    names = [
+        name
+        for module in MODULES
+        for name in re.findall(
+            r"^(?:export )?(?:function\*?|const|let) (\w+)", (HERE / module).read_text("utf-8"), re.MULTILINE
+        )
+    ]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_breadcrumbs_name_the_groups_around_a_box_and_lead_there(visit: Any) -> None:
+    page = visit(grouped(), "#stage1/block0/Sin", depth=0, repeats=False)
+    crumbs = page.get_by_role("navigation")
+    parts = [item.inner_text() for item in crumbs.get_by_role("listitem").all()]
+    assert parts == ["grouped", "stage1", "block0", "Sin"]
+    crumbs.get_by_role("button", name="stage1", exact=True).click()
+    assert page.get_by_role("complementary").get_attribute("data-id") == "stage1"
+    room = page.locator("#stage").bounding_box()
+    frame = box(page, "stage1").bounding_box()
+    assert room["y"] <= frame["y"] and frame["y"] + frame["height"] <= room["y"] + room["height"]
+    crumbs.get_by_role("button", name="grouped").press("Enter")
+    assert page.get_by_role("complementary").is_hidden() and len(crumbs.get_by_role("listitem").all()) == 1
+
+
+def test_the_map_shows_and_moves_the_view(visit: Any) -> None:
+    page = visit(grouped(), depth="all", repeats=False)
+    chart = page.locator("#map")
+    assert chart.is_visible() and chart.locator("path").count() < 20
+    room = chart.bounding_box()
+    before = box(page, "stage0").bounding_box()
+    page.mouse.click(room["x"] + room["width"] / 2, room["y"] + room["height"] - 3)
+    after = box(page, "stage0").bounding_box()
+    assert after["y"] < before["y"] - 300
+    lens = chart.locator(".lens").bounding_box()
+    assert lens["y"] + lens["height"] > room["y"] + room["height"] - 6
+    assert visit(lenet()).locator("#map").is_hidden()  # all of it is in view
+    assert visit(grouped(), width=375, depth="all").locator("#map").is_hidden()
+
+
+def test_search_reads_types_settings_shapes_and_regular_expressions(visit: Any) -> None:
+    page = visit(lenet())
+    search = page.get_by_role("searchbox")
+    status = page.get_by_role("status")
+    for text, found in [
+        ("/^conv\\d$/", 2),
+        ("innerproduct", 2),
+        ("num_output: 50", 2),
+        ("64x20x24x24", 2),
+        ("64×20×24×24", 2),
+        ("nothing", 0),
+    ]:
+        search.fill(text)
+        assert status.inner_text() == f"{found} found", text
+    search.fill("/(/")
+    assert search.get_attribute("aria-invalid") == "true" and "expression" in status.inner_text()
+    search.fill("/^(conv|pool)/")
+    seen = []
+    for key in ("Enter", "Enter", "Shift+Enter", "Shift+Enter"):
+        search.press(key)
+        seen.append((page.get_by_role("complementary").get_attribute("data-id"), status.inner_text()))
+    assert seen == [("conv1", "1 of 4"), ("pool1", "2 of 4"), ("conv1", "1 of 4"), ("pool2", "4 of 4")]
+
+
+def test_a_closed_group_shows_that_it_holds_a_hit(visit: Any) -> None:
+    page = visit(grouped(), depth=0, repeats=False)
+    page.get_by_role("searchbox").fill("/stage1.block1.Tanh/")
+    assert page.locator("g.box.holds").evaluate_all("all => all.map((g) => g.dataset.id)") == ["stage1"]
+
+
+def diamond() -> Model:
+    op = Builder("diamond")
+    a = op.Abs(op.input("x", "float32", (1, 8)))
+    op.scope = ("arms",)
+    left, right = op.Sin(a), op.Cos(a)
+    op.scope = ()
+    joined = op.Add(left, right)
+    return op.model([op.Neg(joined), op.Exp(op.Tanh(a))])
+
+
+ON = """all => all.filter((g) => g.classList.contains('on'))
+             .map((g) => g.dataset.id || `${g.dataset.from}>${g.dataset.to}`)"""
+
+
+@pytest.mark.parametrize("depth", [0, "all"])
+def test_traces_follow_wires_through_open_and_closed_groups(visit: Any, depth: Any) -> None:
+    page = visit(diamond(), depth=depth)
+    inside = {"arms", "arms/Sin", "arms/Cos"} if depth == "all" else {"arms"}
+
+    def on() -> set[str]:
+        return set(page.locator("#drawing g.box").evaluate_all(ON))
+
+    box(page, "Add").click(position={"x": 12, "y": 12})
+    page.get_by_role("button", name="Inputs").click()
+    assert on() == {"x", "Abs", "Add"} | inside
+    assert page.get_by_role("button", name="Inputs").get_attribute("aria-pressed") == "true"
+    wires = page.locator("g.wire.on")
+    assert {"Add>Neg", "Abs>Tanh"}.isdisjoint(wires.evaluate_all(ON))
+    width = "e => parseFloat(getComputedStyle(e.querySelector('path')).strokeWidth)"
+    assert wires.first.evaluate(width) >= 3 > page.locator("g.wire:not(.on)").first.evaluate(width)
+    page.keyboard.press("Escape")
+    assert on() == set() and page.locator("#drawing.traced").count() == 0
+    box(page, "Abs").focus()
+    page.keyboard.press("o")
+    assert on() == {"Abs", "Add", "Neg", "Tanh", "Exp"} | inside
+    page.keyboard.press("o")
+    assert on() == set()
+    box(page, "Neg").click(position={"x": 12, "y": 12}, modifiers=["Shift"])
+    assert on() == {"Abs", "Add", "Neg"} | inside
+    assert page.locator("#traced span").inner_text() == f"Between Abs and Neg: {2 if depth == 0 else 3} boxes"
+    page.get_by_role("button", name="End the trace").click()
+    assert on() == set() and page.locator("#traced").is_hidden()
+
+
+def test_a_trace_goes_on_where_a_group_is_opened(visit: Any) -> None:
+    page = visit(diamond(), depth=0)
+    box(page, "Abs").click(position={"x": 12, "y": 12})
+    page.keyboard.press("o")
+    box(page, "arms").locator(".sign").click()
+    assert "arms/Sin" in page.locator("#drawing g.box").evaluate_all(ON)

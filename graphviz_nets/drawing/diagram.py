@@ -215,17 +215,14 @@ class Plan:
         """Return what a picture shows."""
         return self._drawn(False)
 
-    def whole(self) -> Diagram | None:
+    def whole(self) -> Diagram:
         """Return all that a page can show: everything open, as far as `MOST` boxes go, runs by their first members.
 
-        Each open box has its closed form beside it. None where nothing can open.
+        Each open box has its closed form beside it.
         """
         tree = self.tree
         before = tree.opened, tree.known
-        opened = tree.opened | tree.within(MOST)
-        if not opened or sum(1 + len(tree.shown(place)) for place in opened) > 2 * MOST:
-            return None
-        tree.opened, tree.known = opened, {}
+        tree.opened, tree.known = tree.opened | tree.within(MOST), {}
         try:
             return self._drawn(True)
         finally:

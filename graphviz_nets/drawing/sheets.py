@@ -17,20 +17,18 @@ STEPS = 6
 """Pieces of a straight line that stand for a cubic."""
 
 
-def with_sheets(scene: Scene, whole: Diagram | None, options: Options) -> Scene:
+def with_sheets(scene: Scene, whole: Diagram, options: Options) -> Scene:
     """Return the scene with a sheet for each group of the whole diagram, and with the details of all boxes.
 
     Parameters
     ----------
     scene : Scene
         What is shown at first.
-    whole : Diagram or None
+    whole : Diagram
         All that can be shown, from :meth:`Plan.whole`.
     options : Options
         As the scene was made with.
     """
-    if whole is None:
-        return scene
     pen = Pen(whole, options, signs=True)
     open_boxes: list[tuple[Box | None, Group]] = [(None, whole.root)]
     for _, group in open_boxes:
@@ -42,9 +40,11 @@ def with_sheets(scene: Scene, whole: Diagram | None, options: Options) -> Scene:
         sizes = [pen.box(child).size for child in group.boxes]
         wide = None if box is None else pen.title_width(box) + SIGN
         tasks.append(Task(group, sizes, {}, labels if any(w for w, _ in labels) else (), wide))
+    # Wrapped columns would be torn by a warp: only a picture in which nothing opens is wrapped.
+    aspect = None if options.aspect is None or len(tasks) > 1 else options.aspect[0] / options.aspect[1]
     sheets: dict[str, Sheet] = {}
     details: dict[str, Mapping[str, Any]] = {}
-    for (box, _), (group, ports), place in zip(open_boxes, closed, layouts(tasks, whole.rankdir), strict=True):
+    for (box, _), (group, ports), place in zip(open_boxes, closed, layouts(tasks, whole.rankdir, aspect), strict=True):
         name = "" if box is None else box.id
         sheets[name] = _sheet(box, group, ports, place, pen)
         details |= {item.id: item.details for item in sheets[name].boxes}
