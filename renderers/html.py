@@ -34,6 +34,7 @@ MODULES = (
     "page_map.js",
     "page_trace.js",
     "page_find.js",
+    "page_table.js",
     "page.js",
 )
 HERE = Path(__file__).resolve().parent
@@ -238,11 +239,13 @@ def page(scene: Scene) -> str:
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
+<button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <button id="theme" title="Light or dark">Theme</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>
 </header>
 <div class="work">
+<section id="costs" aria-label="Cost table" hidden></section>
 <div class="view">
 <main id="stage" tabindex="0" aria-label="{described}">
 {drawing}</main>

@@ -1,8 +1,9 @@
-import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged, go, fill, scaleOf } from "./page_view.js";
+import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
 import { data, make, button, short, card, panel } from "./page_panel.js";
-import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, shownAs, level, start } from "./page_sheets.js";
+import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
+import { toggleTable, showLine } from "./page_table.js";
 // Wires events to the view, the sheets and the panel.
 const boxes = new Map();
 const side = document.getElementById("panel");
@@ -68,7 +69,8 @@ function follow(way, id, other) {
 function choose(id, how) {
   if (how === "go") {
     uncover(id);
-    if (!boxes.has(id) && spot(id)) go(spot(id));
+    // What is out of view, or too small to be an element, is brought near.
+    for (const bring of [go, fill]) if (!boxes.has(id) && spot(id)) bring(spot(id));
   }
   const element = boxes.get(id);
   if (!element) return;
@@ -81,9 +83,19 @@ function choose(id, how) {
   tip.hidden = true;
   lead(id);
   mark();
+  showLine(id);
   address("#" + encodeURIComponent(id));
   if (how === "go") centre(element);
   element.focus({ preventScroll: true });
+}
+
+// Open or close the cost table; what was in the middle of the stage stays there.
+function costs() {
+  const [before, opener] = [stage.getBoundingClientRect(), document.getElementById("table")];
+  toggleTable((id) => choose(id, "go"));
+  const after = stage.getBoundingClientRect();
+  pan((after.width - before.width) / 2, (after.height - before.height) / 2);
+  opener.setAttribute("aria-expanded", opener.getAttribute("aria-expanded") !== "true");
 }
 
 // Another box is another entry of the browser's history.
@@ -143,8 +155,8 @@ function all(deeper) {
 }
 
 function under(event) {
-  const element = event.target.closest && event.target.closest("[data-id]");
-  return element && drawing.contains(element) ? element.dataset.id : null;
+  const element = event.target.closest("[data-id]");
+  return element && drawing.contains(element) ? element.dataset.id : event.target.closest(".outlines") ? boxAt(...placeOn(event)) : null;
 }
 
 stage.addEventListener("click", (event) => {
@@ -153,7 +165,7 @@ stage.addEventListener("click", (event) => {
   if (id !== null && event.target.closest(".sign")) toggle(id);
   else if (id === null) clear(true);
   else if (event.shiftKey && chosen !== null && chosen !== id) follow("paths", chosen, id);
-  else choose(id);
+  else choose(id, boxes.has(id) ? "" : "go");
 });
 stage.addEventListener("dblclick", (event) => {
   const id = under(event);
@@ -174,7 +186,7 @@ stage.addEventListener("mousemove", (event) => {
 });
 stage.addEventListener("mouseleave", () => (tip.hidden = true));
 
-// The keyboard: arrows and n, p walk over boxes, + - 0 zoom, Enter pins, Escape closes, i and o trace.
+// The keyboard: arrows and n, p walk over boxes, + - 0 zoom, Enter pins, Escape closes, i and o trace, t opens the table.
 function step(forward) {
   if (!order.length) return;
   const here = document.activeElement.dataset.id;
@@ -203,6 +215,7 @@ const keys = {
   "-": () => zoom(0.8),
   0: fit,
   "/": () => search.focus(),
+  t: costs,
   n: () => step(true),
   p: () => step(false),
   i: (id) => traceFrom("inputs", id),
@@ -217,7 +230,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     clear(true);
     stage.focus();
-  } else if (Object.hasOwn(keys, event.key) && !event.target.closest("header, aside, footer")) {
+  } else if (Object.hasOwn(keys, event.key) && !event.target.closest("header, aside, footer, section")) {
     keys[event.key](document.activeElement.dataset.id, event.shiftKey);
     event.preventDefault();
   }
@@ -245,6 +258,7 @@ const clicks = {
   fit,
   in: () => zoom(1.25),
   out: () => zoom(0.8),
+  table: costs,
   deeper: () => all(true),
   shallower: () => all(false),
   untrace: () => {

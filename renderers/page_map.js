@@ -1,5 +1,5 @@
 import { drawing, onMove, inView, extent, goTo } from "./page_view.js";
-import { onDraw, shown } from "./page_sheets.js";
+import { onDraw, outlinesOf, shown } from "./page_sheets.js";
 import { element } from "./page_shapes.js";
 // The map: the whole picture small, with what is in view as a rectangle. A moveThere or a drag on it moves the view.
 const map = document.getElementById("map");
@@ -7,23 +7,15 @@ const lens = element("rect", { class: "lens", rx: 2 });
 const [WIDEST, NARROWEST] = [170, 28];
 let mapped = null;
 
-// One path for all boxes of a kind, so that thousands of boxes are a dozen elements.
 function mapOut() {
   if (mapped === shown()) return;
   mapped = shown();
-  const outlines = new Map([["group", ""], ["wire", ""]]);
-  for (const { layer, style, at, size, points } of mapped) {
-    if (layer === "labels") continue;
-    const kind = layer === "wires" ? "wire" : style.replace("box-", "accent-");
-    const line = points ? `M${points.map((p) => p.map(Math.round)).join("L")}` : `M${at.map(Math.round)}h${Math.round(size[0])}v${Math.round(size[1])}h${-Math.round(size[0])}z`;
-    outlines.set(kind, (outlines.get(kind) ?? "") + line);
-  }
   const [w, h] = extent();
   const scale = Math.min(WIDEST / w, WIDEST / h);
   map.setAttribute("viewBox", `0 0 ${w} ${h}`);
   map.setAttribute("width", Math.max(NARROWEST, w * scale).toFixed(0));
   map.setAttribute("height", Math.max(NARROWEST, h * scale).toFixed(0));
-  map.replaceChildren(...[...outlines].map(([kind, d]) => element("path", { class: kind, d })), lens);
+  map.replaceChildren(...outlinesOf(), lens);
 }
 
 function lensTo() {

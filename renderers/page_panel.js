@@ -11,7 +11,7 @@ export function make(name, text, ...children) {
 export function button(text, about, act, label) {
   const made = Object.assign(make("button", text), { type: "button", ...about });
   if (label) made.setAttribute("aria-label", label);
-  made.addEventListener("click", act);
+  if (act) made.addEventListener("click", act);
   return made;
 }
 
@@ -26,6 +26,8 @@ export function short(number) {
   }
   return String(number);
 }
+
+export const bytes = (number) => (number === null ? "unknown" : `${short(number)}${Math.abs(number) < 999.5 ? " B" : "B"}`);
 
 export function shape(dims) {
   if (!dims) return "unknown shape";
@@ -74,7 +76,7 @@ function figures(about) {
   ]) {
     const number = about[key];
     if (number === undefined || number === 0) continue;
-    const text = short(number) + (number === null ? "" : unit && !/ \D$/.test(short(number)) ? ` ${unit}` : unit);
+    const text = unit ? bytes(number) : short(number);
     found.push(number !== null && number >= 1000 ? [name, text, number.toLocaleString("en")] : [name, text]);
   }
   return found;

@@ -1,10 +1,11 @@
 import { element, shapeOf, rounded } from "./page_shapes.js";
 import { warp, strandPoints } from "./page_warp.js";
 import { data } from "./page_panel.js";
-import { drawing, resize, onMove, visible } from "./page_view.js";
+import { drawing, resize, onMove, inView } from "./page_view.js";
 // What is drawn: sheets inside sheets, one for each open group. Only what is in view becomes elements.
 const MARGIN = 16;
-const MANY = 2500;
+// Parts that are elements at one time, some three each.
+const MANY = 1200;
 export const sheets = new Map();
 const parents = new Map();
 const rowOf = new Map();
@@ -17,6 +18,7 @@ let places = new Map();
 export const alive = new Map();
 const listeners = [];
 const layers = {};
+let outlines = [];
 
 for (const [id, given] of Object.entries(data.sheets)) {
   const boxes = given.boxes.map(([name, kind, x, y, w, h, members, label, shapes, rows]) => {
@@ -40,6 +42,12 @@ export const onDraw = (listener) => listeners.push(listener);
 export const shown = () => drawn;
 export const spot = (id) => places.get(id);
 
+// The box at a point of the drawing.
+export function boxAt(x, y) {
+  const holds = ({ layer, at, size }) => layer === "boxes" && x >= at[0] && y >= at[1] && x <= at[0] + size[0] && y <= at[1] + size[1];
+  return drawn.find(holds)?.id ?? null;
+}
+
 // The groups around a box, outermost first.
 export function around(id) {
   const found = [];
@@ -62,6 +70,7 @@ function layoutOf(id) {
 // Everything that is shown, with where it is; elements are made when they come into view.
 function arrange() {
   layouts = new Map();
+  outlines = [];
   drawn = [];
   places = new Map();
   const waiting = [["", MARGIN, MARGIN]];
@@ -196,15 +205,40 @@ function label(strand, at, id) {
   return [place(element("g", { class: "label" }, halo, text), ...at)];
 }
 
+// The parts to make: all if they are few, else those in view and half a screen around it, or in view alone. Where even these are
+// too many, boxes are some pixels large: the frames of groups, and the outlines of all else.
+function worthMaking() {
+  const within = (spare) => {
+    const [x, y, w, h] = inView();
+    const [left, top, right, bottom] = [x - w * spare, y - h * spare, x + w * (1 + spare), y + h * (1 + spare)];
+    return drawn.filter(({ at, size }) => at[0] <= right && at[1] <= bottom && at[0] + size[0] >= left && at[1] + size[1] >= top);
+  };
+  const found = drawn.length <= MANY ? drawn : [0.5, 0].map(within).find((some) => some.length <= MANY);
+  layers.outlines.replaceChildren(...(found ? [] : outlinesOf()));
+  return found || within(0).filter((part) => part.layer === "frames").slice(0, MANY);
+}
+
+// All that is shown as one path a kind: thousands of boxes are a dozen elements.
+export function outlinesOf() {
+  if (!outlines.length) {
+    const paths = new Map([["group", ""], ["wire", ""]]);
+    for (const { layer, style, at, size, points } of drawn) {
+      if (layer === "labels") continue;
+      const kind = layer === "wires" ? "wire" : style.replace("box-", "accent-");
+      const [x, y, w, h] = [...at, ...size].map(Math.round);
+      const line = points ? `M${points.map((p) => p.map(Math.round)).join("L")}` : `M${x} ${y}h${w}v${h}h${-w}z`;
+      paths.set(kind, (paths.get(kind) ?? "") + line);
+    }
+    outlines = [...paths].map(([kind, d]) => element("path", { class: kind, d }));
+  }
+  return outlines.map((path) => path.cloneNode());
+}
+
 // Make what has come into view, drop what has left it.
 function paint() {
-  const all = drawn.length <= MANY;
-  const [left, top, right, bottom] = visible();
   const wanted = new Set();
   const fresh = { frames: [], wires: [], boxes: [], labels: [] };
-  for (const part of drawn) {
-    const [x, y] = part.at;
-    if (!all && (x > right || y > bottom || x + part.size[0] < left || y + part.size[1] < top)) continue;
+  for (const part of worthMaking()) {
     wanted.add(part.key);
     if (alive.has(part.key)) continue;
     const made = part.make();
@@ -251,7 +285,7 @@ export function level(deeper) {
 }
 
 for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
-for (const layer of ["frames", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
+for (const layer of ["frames", "outlines", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
 arrange();
 onMove(() => drawn.length > MANY && paint());
 export const start = paint;

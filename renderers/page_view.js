@@ -20,12 +20,6 @@ export function inView() {
   return [-view.x / view.k, -view.y / view.k, room.width / view.k, room.height / view.k];
 }
 
-// The same with half a screen around it: left, top, right, bottom.
-export function visible() {
-  const [x, y, w, h] = inView();
-  return [x - w / 2, y - h / 2, x + w * 1.5, y + h * 1.5];
-}
-
 export function resize(width, height) {
   size.w = width;
   size.h = height;
@@ -84,6 +78,12 @@ export function centre(element) {
   const wide = Math.min(box.width, room.width - covered - 24);
   const high = Math.min(box.height, room.height - under - 24);
   pan(room.left + (room.width - covered) / 2 - box.left - wide / 2, room.top + (room.height - under) / 2 - box.top - high / 2);
+}
+
+// Where on the drawing a pointer is.
+export function placeOn(event) {
+  const room = stage.getBoundingClientRect();
+  return [(event.clientX - room.left - view.x) / view.k, (event.clientY - room.top - view.y) / view.k];
 }
 
 // Bring a point of the drawing into the middle.

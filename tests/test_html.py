@@ -515,3 +515,97 @@ def test_a_trace_goes_on_where_a_group_is_opened(visit: Any) -> None:
     page.keyboard.press("o")
     box(page, "arms").locator(".sign").click()
     assert "arms/Sin" in page.locator("#drawing g.box").evaluate_all(ON)
+
+
+# The cost table ---------------------------------------------------------------------------------------------------
+
+
+def cells(page: Any, column: int) -> list[str]:
+    found = page.locator(f"#costs tbody tr:not([aria-hidden]) td:nth-child({column})").all_inner_texts()
+    return [text.strip() for text in found]
+
+
+def test_the_cost_table_sorts_and_is_linked_with_the_boxes(visit: Any) -> None:
+    page = visit(lenet())
+    opener = page.get_by_role("button", name="Table")
+    assert opener.get_attribute("aria-expanded") == "false" and page.get_by_role("table").count() == 0
+    page.locator("#stage").focus()
+    page.keyboard.press("t")
+    assert opener.get_attribute("aria-expanded") == "true"
+    assert cells(page, 1) == ["data", "conv1", "pool1", "conv2", "pool2", "ip1", "relu1", "ip2", "prob"]
+    head = page.get_by_role("columnheader", name="Parameters")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert cells(page, 1)[:4] == ["ip1", "conv2", "ip2", "conv1"]
+    assert cells(page, 3)[:2] == ["401 k", "25.1 k"]
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending" and cells(page, 1)[-1] == "ip1"
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "none" and cells(page, 1)[1] == "conv1"
+    page.get_by_role("cell", name="conv2").click()
+    panel = page.get_by_role("complementary")
+    assert panel.get_attribute("data-id") == "conv2"
+    box(page, "ip1").click(position={"x": 12, "y": 12})
+    assert page.locator("#costs tr[aria-current] td").first.inner_text() == "ip1"
+    page.locator("#costs tr[aria-current] button").press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert panel.get_attribute("data-id") == "relu1"
+    opener.click()
+    assert page.locator("#costs").is_hidden() and opener.get_attribute("aria-expanded") == "false"
+
+
+def test_a_line_in_a_closed_group_opens_it_and_runs_count_their_times(visit: Any) -> None:
+    op = Builder("run")
+    x = op.input("x", "float32", (1, 8))
+    for k in range(3):
+        op.scope = (f"block{k}",)
+        x = op.Add(op.MatMul(x, op.weight(f"w{k}", (8, 8))), x)
+    page = visit(op.model([x]), depth=0, width=375)
+    page.get_by_role("button", name="Table").click()
+    assert page.locator("#stage").bounding_box()["height"] > 150
+    assert cells(page, 3) == ["", "×3", "×3"]
+    page.get_by_role("cell", name="block0/MatMul").click()
+    assert box(page, "block0").get_attribute("aria-expanded") == "true"
+
+
+def test_ten_thousand_lines_are_few_elements(visit: Any) -> None:
+    op = Builder("large")
+    x = op.input("x", "float32", (1, 8))
+    for k in range(10_000):
+        op.scope = (f"g{k // 1000}", f"h{k // 50}")
+        x = op.Sin(x) if k % 3 else op.Cos(x)
+    page = visit(op.model([x]), depth=1, repeats=False, group="scopes")
+    page.get_by_role("button", name="Table").click()
+    table = page.get_by_role("table", name="Cost of each layer")
+    rows = int(table.get_attribute("aria-rowcount"))
+    assert page.locator("#costs tr").count() < 100
+    page.get_by_role("columnheader", name="Activations").get_by_role("button").click()
+    page.locator("#costs button").last.focus()
+    page.keyboard.press("End")
+    focused = "document.activeElement.closest('tr').getAttribute('aria-rowindex')"
+    assert page.evaluate(focused) == str(rows)
+    assert page.locator("body *").count() < 4000
+
+
+def test_from_afar_boxes_are_outlines(visit: Any) -> None:
+    op = Builder("wide")
+    ends = []
+    for chain in range(30):
+        op.scope = (f"chain{chain}",)
+        x = op.input(f"x{chain}", "float32", (1, chain + 1))
+        for k in range(30):
+            x = op.Sin(x) if k % 3 else op.Cos(x)
+        ends.append(x)
+    page = visit(op.model(ends), depth="all", repeats=False, group="scopes")
+    page.evaluate("for (let k = 0; k < 12; k++) document.getElementById('out').click()")
+    assert page.locator("#drawing .outlines path").count() in range(3, 20)
+    assert page.locator("#drawing g.box").count() == 30 and page.locator("body *").count() < 1000  # frames are left
+    page.get_by_role("searchbox").fill("/^chain7.Cos/")
+    page.get_by_role("searchbox").press("Enter")
+    assert page.get_by_role("complementary").get_attribute("data-id") == "chain7/Cos"
+    assert box(page, "chain7/Cos").bounding_box()["height"] > 20
+    page.get_by_role("button", name="Fit").click()
+    for _ in range(2):
+        page.get_by_role("button", name="Zoom in").click()
+    assert page.locator("#drawing .outlines path").count() == 0
+    assert page.locator("body *").count() < 5000
