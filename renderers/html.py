@@ -20,6 +20,7 @@ from typing import Any
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.scene import Curve, Polygon, Rect, Scene, Shape, Text
 from graphviz_nets.drawing.text import roboto, visible
+from graphviz_nets.drawing.theme import RAMP, Palette, ink, mix
 from graphviz_nets.plugins import Renderer
 
 from .plain import strict
@@ -35,9 +36,12 @@ MODULES = (
     "page_trace.js",
     "page_find.js",
     "page_table.js",
+    "page_colour.js",
     "page.js",
 )
 HERE = Path(__file__).resolve().parent
+CLASSES = ("convolution", "pooling", "activation", "merge", "normalization", "shape")
+"""Kinds whose hues stand for data types."""
 MOST = 5000
 """Items of a picture that a page holds as elements, for readers without scripts."""
 
@@ -148,10 +152,10 @@ def short(value: float) -> float:
 
 
 def drawn(shape: Shape) -> list[Any]:
-    """Return a rectangle or a text as ``page_shapes.js`` reads it."""
+    """Return a rectangle or a text as ``page_shapes.js`` reads it; the page itself colours by an overlay."""
     if isinstance(shape, Rect):
         sizes = [short(value) for value in (shape.x, shape.y, shape.width, shape.height, shape.radius)]
-        return ["r", shape.style, *sizes, shape.fill or 0]
+        return ["r", shape.style, *sizes]
     assert isinstance(shape, Text)
     place = [short(value) for value in (shape.x, shape.y, shape.size, shape.width)]
     return [
@@ -161,20 +165,31 @@ def drawn(shape: Shape) -> list[Any]:
         int(shape.bold),
         shape.anchor,
         visible(shape.text),
-        shape.fill or 0,
         visible(shape.whole),
     ]
 
 
 def style(scene: Scene) -> str:
     """Return the page's stylesheet: the font, our rules, and both palettes."""
-    styles = dict.fromkeys(shape.style for shape in shapes(scene) if getattr(shape, "fill", None) is None)
+    styles = dict.fromkeys(shape.style for shape in shapes(scene))
     light = rules(styles, scene.theme.light, "")
     dark = rules(styles, scene.theme.dark, "[data-theme=dark] ")
     follow = rules(styles, scene.theme.dark, ":root:not([data-theme=light]) ")
     faces = "".join(face(scene, bold) for bold in (False, True))
     own = (HERE / "page.css").read_text("utf-8")
-    return f"{light}{faces}{own}{dark}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+    bright = steps(scene.theme.light, "")
+    dim = steps(scene.theme.dark, "[data-theme=dark] ")
+    follow += steps(scene.theme.dark, ":root:not([data-theme=light]) ")
+    return f"{light}{faces}{own}{bright}{dark}{dim}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+
+
+def steps(palette: Palette, prefix: str) -> str:
+    """Return the colours of the steps of a number (``v0`` ...) and of the data types (``c0`` ...), with their inks."""
+    # The least is nearest to the paper.
+    ramp = RAMP if ink(palette.background) != "#ffffff" else RAMP[::-1]
+    tints = [mix(palette.accents[kind], palette.background, 0.55) for kind in CLASSES]
+    named = [*((f"v{k}", colour) for k, colour in enumerate(ramp)), *((f"c{k}", tint) for k, tint in enumerate(tints))]
+    return "".join(f"{prefix}.{name}{{--fill:{colour};--on:{ink(colour)}}}" for name, colour in named)
 
 
 def face(scene: Scene, bold: bool) -> str:
@@ -207,6 +222,7 @@ def page(scene: Scene) -> str:
         "boxes": boxes(scene),
         "problems": list(scene.problems),
         "totals": dict(scene.totals),
+        "overlay": scene.overlay,
         "sheets": sheets(scene),
         "open": [visible(item.id) for item in scene.items if item.is_open],
     }
@@ -240,6 +256,7 @@ def page(scene: Scene) -> str:
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
+<select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
 <button id="theme" title="Light or dark">Theme</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>
@@ -255,6 +272,7 @@ def page(scene: Scene) -> str:
 </div>
 <footer>
 <nav aria-label="Groups around the chosen box"><ol id="crumbs"></ol></nav>
+<div id="legend" hidden></div>
 <div id="traced" aria-live="polite" hidden><span></span>
 <button id="untrace" title="Show everything again (Escape)" aria-label="End the trace">×</button></div>
 </footer>

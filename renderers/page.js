@@ -3,6 +3,8 @@ import { data, make, button, short, card, panel } from "./page_panel.js";
 import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
+import {} from "./page_map.js";
+import { chooser } from "./page_colour.js";
 import { toggleTable, showLine } from "./page_table.js";
 // Wires events to the view, the sheets and the panel.
 const boxes = new Map();
@@ -216,6 +218,7 @@ const keys = {
   0: fit,
   "/": () => search.focus(),
   t: costs,
+  c: () => chooser.focus(),
   n: () => step(true),
   p: () => step(false),
   i: (id) => traceFrom("inputs", id),

@@ -254,7 +254,7 @@ function paint() {
   if (Object.values(fresh).some((made) => made.length)) for (const listener of listeners) listener();
 }
 
-function redraw() {
+export function redraw() {
   arrange();
   for (const { made } of alive.values()) for (const item of made) item.remove();
   alive.clear();

@@ -609,3 +609,79 @@ def test_from_afar_boxes_are_outlines(visit: Any) -> None:
         page.get_by_role("button", name="Zoom in").click()
     assert page.locator("#drawing .outlines path").count() == 0
     assert page.locator("body *").count() < 5000
+
+
+# Colours ----------------------------------------------------------------------------------------------------------
+
+FILLS = """all => Object.fromEntries(all.map((g) => [g.dataset.id, [
+  getComputedStyle(g.querySelector('rect')).fill, g.querySelector('text + text')?.textContent || '',
+  Number(g.querySelector('.bar')?.getAttribute('width') || 0)]]))"""
+
+
+def contrast(one: str, two: str) -> float:
+    """Return W3C's contrast of two CSS colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        return sum(
+            share * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4)
+            for share, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+        )
+
+    low, high = sorted((luminance(one), luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_boxes_are_coloured_by_a_number_that_also_stands_in_them(visit: Any, scheme: str) -> None:
+    page = visit(lenet(), scheme=scheme)
+    drawn = page.locator("#drawing g.box")
+    kinds = drawn.evaluate_all(FILLS)
+    page.locator("#colour").select_option(label="Parameters")
+    found = drawn.evaluate_all(FILLS)
+    assert found["ip1"][1:] == ["401 k", max(bar for _, _, bar in found.values())]
+    assert found["pool1"][1:] == ["0", 0] and found["ip1"][0] != found["pool1"][0] != kinds["pool1"][0]
+    legend = page.locator("#legend")
+    assert legend.inner_text().split("\n")[0] == "Parameters" and "≤ 401 k" in legend.inner_text()
+    for name in ("ip1", "conv2", "pool1"):
+        pair = box(page, name).evaluate(
+            "g => [getComputedStyle(g.querySelector('rect')).fill, getComputedStyle(g.querySelector('text')).fill]"
+        )
+        assert contrast(*pair) > 4.2, (name, pair)
+    outside = drawn.evaluate_all(
+        """all => all.filter((g) => {
+             const room = g.querySelector('rect').getBoundingClientRect();
+             return [...g.querySelectorAll('text, .bar')].some((t) => t.getBoundingClientRect().right > room.right + 1);
+           }).map((g) => g.dataset.id)"""
+    )
+    assert outside == []
+    page.locator("#colour").select_option(label="Kind")
+    assert drawn.evaluate_all(FILLS) == kinds and legend.is_hidden()
+
+
+def test_an_overlay_and_data_types_colour_boxes(visit: Any) -> None:
+    page = visit(lenet(), overlay={"conv1": 0.5, "conv2": 1.5, "ip1": 2.5}, overlay_title="latency")
+    assert page.locator("#colour option:checked").inner_text() == "latency"
+    found = page.locator("#drawing g.box").evaluate_all(FILLS)
+    assert len({found[name][0] for name in ("conv1", "conv2", "ip1", "pool1")}) == 4
+    assert "2.5" in box(page, "ip1").text_content() and "latency" in page.locator("#legend").inner_text()
+    page.locator("#stage").focus()
+    page.keyboard.press("c")
+    page.locator("#colour").select_option(label="Data type")
+    assert page.locator("#legend").inner_text().split() == ["Data", "type", "float32"]
+    assert page.locator("#drawing g.box").evaluate_all(FILLS)["pool1"][1] == "float32"
+
+
+def test_colours_follow_what_is_open(visit: Any) -> None:
+    op = Builder("open")
+    x = op.input("x", "float32", (1, 8))
+    for k in (4, 40):
+        op.scope = (f"block{k}",)
+        x = op.MatMul(x, op.weight(f"w{k}", (8 if k == 4 else 4, k)))
+        x = op.MatMul(x, op.weight(f"v{k}", (k, 4)))
+    page = visit(op.model([x]), depth=0)
+    page.locator("#colour").select_option(label="Parameters")
+    assert "≤ 320" in page.locator("#legend").inner_text()
+    box(page, "block40").locator(".sign").click()
+    assert "≤ 160" in page.locator("#legend").inner_text()
+    assert page.locator("#drawing g.valued[data-parent=block40]").count() == 2

@@ -359,6 +359,8 @@ class _Maker:
     def details(self, leaf: Leaf, row: cost.Row | None) -> dict[str, Any]:
         """Return all that is known of a leaf."""
         found = _details(row, leaf.type, leaf.nodes) if row is not None else _input_details(self.model, leaf)
+        if leaf.outputs:
+            found["dtype"] = self.model.graph.value(leaf.outputs[0]).dtype
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
 
     def value(self, item: Item) -> float | None:
@@ -415,7 +417,6 @@ def _input_details(model: Model, leaf: Leaf) -> dict[str, Any]:
         "type": leaf.type,
         "inputs": [],
         "outputs": [[value.source_name, _listed(value.shape)]],
-        "dtype": value.dtype,
     }
 
 
