@@ -12,13 +12,13 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.config import Options
-from graphviz_nets.drawing.scene import Curve, Polygon, Rect, Scene, Shape, Text
+from graphviz_nets.drawing.scene import Curve, Polygon, Rect, Scene, Shape, Sheet, Text
 from graphviz_nets.drawing.text import roboto, visible
 from graphviz_nets.drawing.theme import RAMP, Palette, ink, mix
 from graphviz_nets.plugins import Renderer
@@ -97,7 +97,7 @@ def shapes(scene: Scene) -> Iterator[Shape]:
     """Yield every shape that the page may come to show."""
     for item in scene.items:
         yield from item.shapes
-    for sheet in scene.sheets.values():
+    for sheet in scene.sheets[scene.rankdir].values():
         yield from sheet.title
         for item in (*sheet.boxes, *sheet.rows):
             yield from item.shapes
@@ -112,7 +112,7 @@ def shapes(scene: Scene) -> Iterator[Shape]:
 def sheets(scene: Scene) -> dict[str, Any]:
     """Return the sheets as compact data: lists in a fixed order, as ``page_sheets.js`` reads them."""
     found = {}
-    for name, sheet in scene.sheets.items():
+    for name, sheet in scene.sheets[scene.rankdir].items():
         rows: dict[str, list[Any]] = {}
         for row in sheet.rows:
             rows.setdefault(row.parent, []).append(row)
@@ -122,15 +122,14 @@ def sheets(scene: Scene) -> dict[str, Any]:
                 [visible(row.id), short(row.y - item.y), visible(row.label), [drawn(s) for s in row.shapes]]
                 for row in rows.get(item.id, ())
             ]
-            place = [short(value) for value in (item.x, item.y, *item.box)]
             own = [drawn(shape) for shape in item.shapes]
-            boxes.append([visible(item.id), item.kind, *place, int(item.can_open), visible(item.label), own, inside])
+            size = [short(value) for value in item.box]
+            boxes.append([visible(item.id), item.kind, *size, visible(item.label), own, inside])
         strands = [
             [
                 strand.source,
                 strand.target,
                 [list(pair) for pair in strand.ports],
-                [short(value) for point in strand.points for value in point],
                 0 if strand.label is None else drawn(strand.label),
                 strand.width,
                 int(strand.dashed),
@@ -138,11 +137,31 @@ def sheets(scene: Scene) -> dict[str, Any]:
             ]
             for strand in sheet.strands
         ]
-        ports = {side: [[short(x), short(y)] for x, y in getattr(sheet, side)] for side in ("ins", "outs")}
-        frame = [drawn(shape) for shape in sheet.title]
-        size = [short(value) for value in sheet.size]
-        found[visible(name)] = {"size": size, "frame": frame, "boxes": boxes, "strands": strands, **ports}
+        found[visible(name)] = {
+            "title": [drawn(shape) for shape in sheet.title],
+            "boxes": boxes,
+            "strands": strands,
+            "lays": [lay(sheets[name]) for sheets in scene.sheets.values()],
+        }
     return found
+
+
+def lay(sheet: Sheet) -> list[Any]:
+    """Return where all is on a sheet: what differs between a drawing and the same one turned."""
+    return [
+        flat([sheet.size]),
+        flat((item.x, item.y) for item in sheet.boxes),
+        [flat(strand.points) for strand in sheet.strands],
+        [0 if strand.label is None else flat([(strand.label.x, strand.label.y)]) for strand in sheet.strands],
+        flat(sheet.ins),
+        flat(sheet.outs),
+        short(sheet.title[1].x) if sheet.title and isinstance(sheet.title[1], Text) else 0,
+    ]
+
+
+def flat(points: Iterable[tuple[float, float]]) -> list[float]:
+    """Return the coordinates of points in one list."""
+    return [short(value) for point in points for value in point]
 
 
 def short(value: float) -> float:
@@ -223,6 +242,7 @@ def page(scene: Scene) -> str:
         "problems": list(scene.problems),
         "totals": dict(scene.totals),
         "overlay": scene.overlay,
+        "rankdirs": list(scene.sheets),
         "sheets": sheets(scene),
         "open": [visible(item.id) for item in scene.items if item.is_open],
     }
@@ -255,6 +275,7 @@ def page(scene: Scene) -> str:
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
+<select id="rankdir" title="Direction of the drawing (r: next)" aria-label="Direction"></select>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
 <button id="theme" title="Light or dark">Theme</button>
@@ -266,7 +287,7 @@ def page(scene: Scene) -> str:
 <div class="view">
 <main id="stage" tabindex="0" aria-label="{described}">
 {drawing}</main>
-<svg id="map" aria-hidden="true" preserveAspectRatio="none"></svg>
+<svg id="map" class="needless" aria-hidden="true" preserveAspectRatio="none"></svg>
 </div>
 <aside id="panel" role="complementary" aria-label="Details" hidden></aside>
 </div>

@@ -1,6 +1,6 @@
 import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
 import { data, make, button, short, card, panel } from "./page_panel.js";
-import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, level, start } from "./page_sheets.js";
+import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, turn, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
 import {} from "./page_map.js";
@@ -13,12 +13,13 @@ const tip = document.getElementById("card");
 const search = document.getElementById("search");
 const status = document.getElementById("hits");
 const crumbs = document.getElementById("crumbs");
+const rankdir = document.getElementById("rankdir");
 const traced = document.getElementById("traced");
 let order = [];
 let hits = [];
 let found = new Set();
 let holders = new Set();
-let turn = -1;
+let hitAt = -1;
 let chosen = null;
 let tracing = null;
 
@@ -151,6 +152,12 @@ function toggle(id) {
   if (boxes.has(id)) boxes.get(id).focus({ preventScroll: true });
 }
 
+function turnTo() {
+  turn(rankdir.value);
+  fit();
+  if (chosen !== null && spot(chosen)) go(spot(chosen));
+}
+
 function all(deeper) {
   change(level(deeper), deeper);
   fit();
@@ -218,6 +225,10 @@ const keys = {
   0: fit,
   "/": () => search.focus(),
   t: costs,
+  r() {
+    rankdir.selectedIndex = (rankdir.selectedIndex + 1) % rankdir.length;
+    turnTo();
+  },
   c: () => chooser.focus(),
   n: () => step(true),
   p: () => step(false),
@@ -245,15 +256,15 @@ search.addEventListener("input", () => {
   search.setAttribute("aria-invalid", String(result === null));
   hits = result || [];
   found = new Set(hits);
-  turn = -1;
+  hitAt = -1;
   status.textContent = result === null ? "no regular expression" : text ? `${hits.length} found` : "";
   gather();
 });
 search.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !hits.length) return;
-  turn = event.shiftKey ? (Math.max(turn, 0) || hits.length) - 1 : (turn + 1) % hits.length;
-  choose(hits[turn], "go");
-  status.textContent = `${turn + 1} of ${hits.length}`;
+  hitAt = event.shiftKey ? (Math.max(hitAt, 0) || hits.length) - 1 : (hitAt + 1) % hits.length;
+  choose(hits[hitAt], "go");
+  status.textContent = `${hitAt + 1} of ${hits.length}`;
   search.focus();
 });
 
@@ -274,6 +285,9 @@ const clicks = {
     root.dataset.theme = dark ? "light" : "dark";
   },
 };
+const arrows = { TB: "Top down", BT: "Bottom up", LR: "Left to right", RL: "Right to left" };
+rankdir.append(...data.rankdirs.map((name) => Object.assign(make("option", arrows[name]), { value: name })));
+rankdir.addEventListener("change", turnTo);
 for (const [id, act] of Object.entries(clicks)) document.getElementById(id).addEventListener("click", () => act());
 for (const id of ["deeper", "shallower"]) document.getElementById(id).hidden = sheets.size < 2;
 

@@ -10,7 +10,6 @@ export const sheets = new Map();
 const parents = new Map();
 const rowOf = new Map();
 const open = new Set(data.open);
-const flow = drawing.dataset.rankdir;
 let layouts = new Map();
 let drawn = [];
 let places = new Map();
@@ -20,21 +19,27 @@ const listeners = [];
 const layers = {};
 let outlines = [];
 
-for (const [id, given] of Object.entries(data.sheets)) {
-  const boxes = given.boxes.map(([name, kind, x, y, w, h, members, label, shapes, rows]) => {
-    parents.set(name, id);
-    for (const [row] of rows) {
-      parents.set(row, id);
-      rowOf.set(row, name);
-    }
-    return { name, kind, at: [x, y], size: [w, h], members, label, shapes, rows };
-  });
-  const strands = given.strands.map(([source, target, ports, flat, label, width, dashed, values]) => {
-    const points = [];
-    for (let k = 0; k < flat.length; k += 2) points.push([flat[k], flat[k + 1]]);
-    return { source, target, ports, points, label, width, dashed, values };
-  });
-  sheets.set(id, { ...given, boxes, strands });
+const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, k) => [flat[2 * k], flat[2 * k + 1]]);
+
+// Put all sheets together as they lie in a direction.
+function lay(rankdir) {
+  drawing.dataset.rankdir = rankdir;
+  for (const [id, given] of Object.entries(data.sheets)) {
+    const [size, places, lines, labels, ins, outs, title] = given.lays[data.rankdirs.indexOf(rankdir)];
+    const at = pairs(places);
+    const boxes = given.boxes.map(([name, kind, w, h, label, shapes, rows], k) => {
+      parents.set(name, id);
+      for (const [row] of rows) {
+        parents.set(row, id);
+        rowOf.set(row, name);
+      }
+      return { name, kind, at: at[k], size: [w, h], label, shapes, rows };
+    });
+    const strands = given.strands.map(([source, target, ports, label, width, dashed, values], k) => {
+      return { source, target, ports, points: pairs(lines[k]), label, spot: labels[k], width, dashed, values };
+    });
+    sheets.set(id, { size, boxes, strands, ins: pairs(ins), outs: pairs(outs), frame: given.title, title });
+  }
 }
 export const canOpen = (id) => id !== "" && sheets.has(id);
 export const isOpen = (id) => open.has(id);
@@ -89,7 +94,7 @@ function arrange() {
     });
     sheet.strands.forEach((strand, number) => {
       strand.ports.forEach((pair, k) => {
-        const points = strandPoints(sheet, layout, strand, pair, flow).map(([a, b]) => [a + x, b + y]);
+        const points = strandPoints(sheet, layout, strand, pair, drawing.dataset.rankdir).map(([a, b]) => [a + x, b + y]);
         const xs = points.map((p) => p[0]);
         const ys = points.map((p) => p[1]);
         const low = [Math.min(...xs), Math.min(...ys)];
@@ -102,9 +107,10 @@ function arrange() {
         drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, from, to, tail, head, points, at: low, size, make });
         if (!k && strand.label) {
           const wide = strand.label[5];
-          const near = nearest(strand.points, [strand.label[2], strand.label[3] - 4]);
+          const [left, top] = strand.spot;
+          const near = nearest(strand.points, [left, top - 4]);
           const spot = layout.point(near);
-          const place = [x + spot[0] + strand.label[2] - near[0], y + spot[1] + strand.label[3] - near[1]];
+          const place = [x + spot[0] + left - near[0], y + spot[1] + top - near[1]];
           const room = { at: [place[0] - wide / 2 - 2, place[1] - 10], size: [wide + 4, 13] };
           drawn.push({ layer: "labels", key: `label ${id} ${number}`, wire: `wire ${id} ${number} 0`, ...room, make: () => label(strand, place, id) });
         }
@@ -158,7 +164,7 @@ function frame(id, sheet, layout, x, y) {
   const [rect, title] = sheet.frame.map((about) => shapeOf(about));
   rect.setAttribute("width", layout.size[0].toFixed(1));
   rect.setAttribute("height", layout.size[1].toFixed(1));
-  const left = layout.point([sheet.frame[1][2], 0])[0];
+  const left = layout.point([sheet.title, 0])[0];
   title.setAttribute("x", left.toFixed(1));
   group.append(rect, title, sign(left + sheet.frame[1][5] + 15, 14, true));
   return [group];
@@ -254,6 +260,11 @@ function paint() {
   if (Object.values(fresh).some((made) => made.length)) for (const listener of listeners) listener();
 }
 
+export function turn(rankdir) {
+  lay(rankdir);
+  redraw();
+}
+
 export function redraw() {
   arrange();
   for (const { made } of alive.values()) for (const item of made) item.remove();
@@ -286,6 +297,7 @@ export function level(deeper) {
 
 for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
 for (const layer of ["frames", "outlines", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
+lay(data.rankdirs[0]);
 arrange();
 onMove(() => drawn.length > MANY && paint());
 export const start = paint;

@@ -685,3 +685,24 @@ def test_colours_follow_what_is_open(visit: Any) -> None:
     box(page, "block40").locator(".sign").click()
     assert "≤ 160" in page.locator("#legend").inner_text()
     assert page.locator("#drawing g.valued[data-parent=block40]").count() == 2
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "RL"])
+def test_the_drawing_turns_to_every_direction(visit: Any, rankdir: str) -> None:
+    page = visit(grouped(), depth="all", rankdir=rankdir, repeats=False)
+    chooser = page.get_by_role("combobox", name="Direction")
+    assert chooser.input_value() == rankdir
+    start = page.evaluate(SCENE)
+    for way, axis, ahead in [("TB", "y", 1), ("BT", "y", -1), ("LR", "x", 1), ("RL", "x", -1)]:
+        chooser.select_option(way)
+        found = page.evaluate(SCENE)
+        assert scene_faults(found) == []
+        at = {one["id"]: one for one in found["boxes"]}
+        assert (at["stage1"][axis] - at["stage0"][axis]) * ahead > 0
+        if way == "LR":
+            fresh = visit(grouped(), depth="all", rankdir=way, repeats=False).evaluate(SCENE)
+            assert sorted(map(str, fresh["boxes"])) == sorted(map(str, found["boxes"]))
+    page.locator("#stage").focus()
+    while chooser.input_value() != rankdir:
+        page.keyboard.press("r")
+    assert page.evaluate(SCENE) == start

@@ -125,8 +125,8 @@ class Scene:
         What is known of every box and folded row.
     text_lacks : bool
         Whether some text needs glyphs that the font has not.
-    sheets : mapping of group id to Sheet
-        For a page that opens and closes groups; the outermost is ``""``.
+    sheets : mapping of direction to mapping of group id to Sheet
+        For a page that opens, closes and turns groups; its own direction comes first, the outermost group is ``""``.
     overlay : str or None
         What the boxes' values are called, where they have any.
     """
@@ -145,7 +145,7 @@ class Scene:
     background: str | None = None
     font: Path | None = None
     text_lacks: bool = False
-    sheets: Mapping[str, Sheet] = field(default_factory=dict)
+    sheets: Mapping[str, Mapping[str, Sheet]] = field(default_factory=dict)
     overlay: str | None = None
 
 

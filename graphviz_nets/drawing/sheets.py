@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing import route
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
-from graphviz_nets.drawing.layout import Placement, Task, layouts
+from graphviz_nets.drawing.layout import Placement, Task, layouts_in
 from graphviz_nets.drawing.scene import SIGN, Item, Pen, Rect, Scene, Shape, Sheet, Strand, box_items
 from graphviz_nets.drawing.theme import thickness
+
+RANKDIRS = ("TB", "BT", "LR", "RL")
 
 STEPS = 6
 """Pieces of a straight line that stand for a cubic."""
@@ -42,12 +42,15 @@ def with_sheets(scene: Scene, whole: Diagram, options: Options) -> Scene:
         tasks.append(Task(group, sizes, {}, labels if any(w for w, _ in labels) else (), wide))
     # Wrapped columns would be torn by a warp: only a picture in which nothing opens is wrapped.
     aspect = None if options.aspect is None or len(tasks) > 1 else options.aspect[0] / options.aspect[1]
-    sheets: dict[str, Sheet] = {}
-    details: dict[str, Mapping[str, Any]] = {}
-    for (box, _), (group, ports), place in zip(open_boxes, closed, layouts(tasks, whole.rankdir, aspect), strict=True):
-        name = "" if box is None else box.id
-        sheets[name] = _sheet(box, group, ports, place, pen)
-        details |= {item.id: item.details for item in sheets[name].boxes}
+    rankdirs = [whole.rankdir, *(other for other in RANKDIRS if other != whole.rankdir)]
+    sheets = {
+        rankdir: {
+            "" if box is None else box.id: _sheet(box, group, ports, place, pen)
+            for (box, _), (group, ports), place in zip(open_boxes, closed, places, strict=True)
+        }
+        for rankdir, places in zip(rankdirs, layouts_in(tasks, rankdirs, aspect), strict=True)
+    }
+    details = {item.id: item.details for sheet in sheets[whole.rankdir].values() for item in sheet.boxes}
     return replace(scene, sheets=sheets, details={**details, **pen.rows, **scene.details})
 
 
