@@ -37,6 +37,7 @@ MODULES = (
     "page_find.js",
     "page_table.js",
     "page_colour.js",
+    "page_save.js",
     "page.js",
 )
 HERE = Path(__file__).resolve().parent
@@ -199,7 +200,8 @@ def style(scene: Scene) -> str:
     bright = steps(scene.theme.light, "")
     dim = steps(scene.theme.dark, "[data-theme=dark] ")
     follow += steps(scene.theme.dark, ":root:not([data-theme=light]) ")
-    return f"{light}{faces}{own}{bright}{dark}{dim}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+    dark = f"@media screen{{{dark}{dim}}}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+    return f"{light}{faces}{own}{bright}{dark}"
 
 
 def steps(palette: Palette, prefix: str) -> str:
@@ -278,6 +280,13 @@ def page(scene: Scene) -> str:
 <select id="rankdir" title="Direction of the drawing (r: next)" aria-label="Direction"></select>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
+<select id="save" title="Save as a file" aria-label="Save">
+<option value="">Save</option>
+<option value="svg all">Whole drawing, SVG</option>
+<option value="png all">Whole drawing, PNG</option>
+<option value="svg view">What is in view, SVG</option>
+<option value="png view">What is in view, PNG</option>
+</select>
 <button id="theme" title="Light or dark">Theme</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>

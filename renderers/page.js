@@ -4,6 +4,7 @@ import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, 
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
 import {} from "./page_map.js";
+import {} from "./page_save.js";
 import { chooser } from "./page_colour.js";
 import { toggleTable, showLine } from "./page_table.js";
 // Wires events to the view, the sheets and the panel.
@@ -114,7 +115,19 @@ function tools(id) {
     switcher.setAttribute("aria-pressed", String(tracing !== null && tracing.way === way));
     line.append(switcher);
   }
+  line.append(button("Copy name", { title: "Copy the name to the clipboard" }, (event) => copy(id, event.target)));
   return line;
+}
+
+async function copy(text, says) {
+  try {
+    await navigator.clipboard.writeText(text);
+    says.textContent = "Copied";
+  } catch {
+    // Where the browser forbids it, the name is selected, ready for the reader's own keys.
+    getSelection().selectAllChildren(side.querySelector("h2"));
+    says.textContent = "Selected";
+  }
 }
 
 // Where a box is: the groups around it, each of them a way there.

@@ -18,6 +18,7 @@ export const alive = new Map();
 const listeners = [];
 const layers = {};
 let outlines = [];
+let wanting = false;
 
 const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, k) => [flat[2 * k], flat[2 * k + 1]]);
 
@@ -219,7 +220,7 @@ function worthMaking() {
     const [left, top, right, bottom] = [x - w * spare, y - h * spare, x + w * (1 + spare), y + h * (1 + spare)];
     return drawn.filter(({ at, size }) => at[0] <= right && at[1] <= bottom && at[0] + size[0] >= left && at[1] + size[1] >= top);
   };
-  const found = drawn.length <= MANY ? drawn : [0.5, 0].map(within).find((some) => some.length <= MANY);
+  const found = wanting || drawn.length <= MANY ? drawn : [0.5, 0].map(within).find((some) => some.length <= MANY);
   layers.outlines.replaceChildren(...(found ? [] : outlinesOf()));
   return found || within(0).filter((part) => part.layer === "frames").slice(0, MANY);
 }
@@ -260,6 +261,16 @@ function paint() {
   if (Object.values(fresh).some((made) => made.length)) for (const listener of listeners) listener();
 }
 
+// Do something while everything is an element, or with what is one now.
+export function wholly(all, act) {
+  wanting = all;
+  paint();
+  const done = act();
+  wanting = false;
+  paint();
+  return done;
+}
+
 export function turn(rankdir) {
   lay(rankdir);
   redraw();
@@ -296,6 +307,8 @@ export function level(deeper) {
 }
 
 for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
+// The page's still picture is one image; what is drawn here are boxes that can be entered one by one.
+drawing.setAttribute("role", "group");
 for (const layer of ["frames", "outlines", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
 lay(data.rankdirs[0]);
 arrange();

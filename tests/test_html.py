@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import os
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,8 +26,9 @@ from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.scopes import Scope
 from graphviz_nets.renderers import draw
 from graphviz_nets.renderers.html import HERE, MODULES
+from tests.conftest import ALL, ROOT
 
-FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "caffe"
+FIXTURES = ROOT / "fixtures" / "caffe"
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -706,3 +710,128 @@ def test_the_drawing_turns_to_every_direction(visit: Any, rankdir: str) -> None:
     while chooser.input_value() != rankdir:
         page.keyboard.press("r")
     assert page.evaluate(SCENE) == start
+
+
+# Taking it away ---------------------------------------------------------------------------------------------------
+
+
+def saved(page: Any, choice: str) -> bytes:
+    with page.expect_download() as got:
+        page.get_by_role("combobox", name="Save").select_option(label=choice)
+    content: bytes = Path(got.value.path()).read_bytes()
+    return content
+
+
+def test_a_saved_svg_stands_alone_and_shows_what_is_shown(visit: Any) -> None:
+    page = visit(grouped(), depth=0, repeats=False)
+    box(page, "stage1").locator(".sign").click()
+    root = ElementTree.fromstring(saved(page, "Whole drawing, SVG"))
+    ids = {element.get("data-id") for element in root.iter() if element.get("data-id")}
+    assert ids == {one["id"] for one in page.evaluate(SCENE)["boxes"]} and "stage1/block1" in ids
+    assert not [element.tag for element in root.iter() if element.get("class") or element.get("style")]
+    rects = [element for element in root.iter() if element.tag.endswith("rect")]
+    assert all(re.match(r"rgb|none", element.get("fill", "")) for element in rects)
+    style = next(element for element in root.iter() if element.tag.endswith("style")).text or ""
+    assert style.startswith("@font-face") and "http" not in style
+    for _ in range(6):
+        page.get_by_role("button", name="Zoom in").click()
+    part = ElementTree.fromstring(saved(page, "What is in view, SVG"))
+    assert float(part.get("width", 0)) < float(root.get("width", 0))
+
+
+def test_hostile_names_are_saved_as_text(visit: Any) -> None:
+    root = ElementTree.fromstring(saved(visit(hostile()), "Whole drawing, SVG"))
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
+        *("svg", "style", "title", "desc", "g", "rect", "path", "polygon", "text")
+    }
+
+
+def test_a_png_has_the_colours_of_the_page(visit: Any, need: Any) -> None:
+    image = need("PIL.Image")
+    for scheme, paper in (("light", (255, 255, 255)), ("dark", (15, 19, 24))):
+        content = saved(visit(lenet(), scheme=scheme), "Whole drawing, PNG")
+        with image.open(io.BytesIO(content)) as picture:
+            assert picture.getpixel((3, 3))[:3] == paper and picture.height > picture.width > 200
+            assert len(picture.getcolors(100_000)) > 50
+
+
+def test_the_name_is_copied(visit: Any) -> None:
+    page = visit(lenet())
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    box(page, "ip1").click(position={"x": 12, "y": 12})
+    page.get_by_role("button", name="Copy name").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "ip1"
+
+
+def test_back_and_forward_walk_through_what_was_chosen(visit: Any) -> None:
+    page = visit(lenet())
+    panel = page.get_by_role("complementary")
+    for name in ("conv1", "ip1"):
+        box(page, name).click(position={"x": 12, "y": 12})
+    page.go_back()
+    assert panel.get_attribute("data-id") == "conv1" and page.url.endswith("#conv1")
+    page.go_back()
+    assert panel.is_hidden()
+    page.go_forward()
+    page.go_forward()
+    assert panel.get_attribute("data-id") == "ip1"
+    page.keyboard.press("Escape")
+    page.go_back()
+    assert panel.get_attribute("data-id") == "ip1"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_print_is_light_and_shows_the_drawing_alone(visit: Any, scheme: str) -> None:
+    page = visit(lenet(), "#conv1", scheme=scheme)
+    page.locator("#theme").click()
+    page.locator("#theme").click()
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    fill = box(page, "conv1").evaluate("g => getComputedStyle(g.querySelector('text')).fill")
+    assert fill == "rgb(27, 31, 36)"
+    for name in ("#panel", "#search", ".tools", "#map"):
+        assert page.locator(name).first.is_hidden()
+
+
+# For everyone -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Return the script of axe-core, which finds what hinders people who use screen readers or little colour."""
+    place = Path(os.environ.get("GRAPHVIZ_NETS_AXE", ROOT / ".venv" / "share" / "axe"))
+    files = [place, *place.glob("**/axe.min.js")] if place.is_dir() else [place]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        if ALL:
+            pytest.fail("axe-core is missing, though scripts/test --all installs it")
+        pytest.skip("needs axe-core: scripts/test --all, or GRAPHVIZ_NETS_AXE=PATH/axe.min.js")
+    return found.read_text("utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1200])
+def test_axe_finds_nothing_serious(visit: Any, axe: str, scheme: str, width: int) -> None:
+    page = visit(grouped(), depth=1, repeats=False, scheme=scheme, width=width)
+    page.evaluate(axe)
+
+    def check(state: str) -> None:
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        grave = [
+            (state, fault["id"], [node["html"][:160] for node in fault["nodes"][:3]])
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert grave == []
+
+    check("at first")
+    page.get_by_role("searchbox").fill("Sin")
+    page.get_by_role("searchbox").press("Enter")
+    page.get_by_role("button", name="Inputs").click()
+    check("a box traced")
+    page.get_by_role("combobox", name="Colour by").select_option(label="Activation memory")
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("columnheader", name="Activations").get_by_role("button").click()
+    check("coloured, with the table")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
