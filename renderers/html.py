@@ -277,7 +277,7 @@ def page(scene: Scene) -> str:
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
-<select id="rankdir" title="Direction of the drawing (r: next)" aria-label="Direction"></select>
+<select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)" aria-label="Direction"></select>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
 <select id="save" title="Save as a file" aria-label="Save">

@@ -1,4 +1,4 @@
-import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
+import { stage, drawing, fit, zoom, pan, centre, bringOut, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
 import { data, make, button, short, card, panel } from "./page_panel.js";
 import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, turn, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
@@ -90,6 +90,7 @@ function choose(id, how) {
   showLine(id);
   address("#" + encodeURIComponent(id));
   if (how === "go") centre(element);
+  else bringOut(element);
   element.focus({ preventScroll: true });
 }
 
@@ -298,8 +299,7 @@ const clicks = {
     root.dataset.theme = dark ? "light" : "dark";
   },
 };
-const arrows = { TB: "Top down", BT: "Bottom up", LR: "Left to right", RL: "Right to left" };
-rankdir.append(...data.rankdirs.map((name) => Object.assign(make("option", arrows[name]), { value: name })));
+rankdir.append(...data.rankdirs.map((name) => make("option", name)));
 rankdir.addEventListener("change", turnTo);
 for (const [id, act] of Object.entries(clicks)) document.getElementById(id).addEventListener("click", () => act());
 for (const id of ["deeper", "shallower"]) document.getElementById(id).hidden = sheets.size < 2;
@@ -317,9 +317,17 @@ if (data.problems.length) {
   notice.lastElementChild.append(...data.problems.map((text) => make("li", text)));
 }
 
+function idOf(hash) {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 // The address names the chosen box: a link, back and forward lead to it.
 function arrive() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = idOf(location.hash);
   if (id === chosen) return;
   if (Object.hasOwn(data.boxes, id)) choose(id, "go");
   else clear(false);

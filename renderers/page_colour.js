@@ -82,7 +82,7 @@ function colour() {
 
 for (const [key, title] of [["kind", "Kind"], ...Object.entries(measures).map(([key, { title }]) => [key, title]), ["dtype", "Data type"]]) {
   if (key !== "kind" && !known(key)) continue;
-  chooser.append(Object.assign(make("option", title), { value: key, selected: key === "value" }));
+  chooser.append(Object.assign(make("option", `Colour: ${title}`), { value: key, selected: key === "value" }));
 }
 chooser.addEventListener("change", redraw);
 onDraw(colour);

@@ -15,7 +15,7 @@ function mapOut() {
   map.setAttribute("viewBox", `0 0 ${w} ${h}`);
   map.setAttribute("width", Math.max(NARROWEST, w * scale).toFixed(0));
   map.setAttribute("height", Math.max(NARROWEST, h * scale).toFixed(0));
-  map.replaceChildren(...outlinesOf(), lens);
+  map.replaceChildren(...outlinesOf().map((path) => path.cloneNode()), lens);
 }
 
 function lensTo() {

@@ -221,7 +221,8 @@ function worthMaking() {
     return drawn.filter(({ at, size }) => at[0] <= right && at[1] <= bottom && at[0] + size[0] >= left && at[1] + size[1] >= top);
   };
   const found = wanting || drawn.length <= MANY ? drawn : [0.5, 0].map(within).find((some) => some.length <= MANY);
-  layers.outlines.replaceChildren(...(found ? [] : outlinesOf()));
+  const far = found ? [] : outlinesOf();
+  if (layers.outlines.firstChild !== (far[0] ?? null)) layers.outlines.replaceChildren(...far);
   return found || within(0).filter((part) => part.layer === "frames").slice(0, MANY);
 }
 
@@ -238,7 +239,7 @@ export function outlinesOf() {
     }
     outlines = [...paths].map(([kind, d]) => element("path", { class: kind, d }));
   }
-  return outlines.map((path) => path.cloneNode());
+  return outlines;
 }
 
 // Make what has come into view, drop what has left it.

@@ -66,18 +66,30 @@ export function pan(dx, dy) {
   apply();
 }
 
+// What the panel leaves free of the stage, on the screen: it covers the right of a wide one, the lower part of a narrow one.
+function free() {
+  const { left, top, right, bottom } = stage.getBoundingClientRect();
+  const panel = document.getElementById("panel");
+  if (panel.hidden) return { left, top, right, bottom };
+  const cover = panel.getBoundingClientRect();
+  return innerWidth > 640 ? { left, top, right: Math.min(right, cover.left), bottom } : { left, top, right, bottom: Math.min(bottom, cover.top) };
+}
+
 export function centre(element) {
-  const room = stage.getBoundingClientRect();
   if (view.k < 0.5) zoom(0.8 / view.k);
+  const { left, top, right, bottom } = free();
   const box = element.getBoundingClientRect();
-  // The panel covers the right of a wide stage, the lower half of a narrow one.
-  const open = !document.getElementById("panel").hidden;
-  const covered = open && innerWidth > 640 ? 340 : 0;
-  const under = open && innerWidth <= 640 ? room.height / 2 : 0;
   // Of a box larger than the view, its beginning is shown.
-  const wide = Math.min(box.width, room.width - covered - 24);
-  const high = Math.min(box.height, room.height - under - 24);
-  pan(room.left + (room.width - covered) / 2 - box.left - wide / 2, room.top + (room.height - under) / 2 - box.top - high / 2);
+  const wide = Math.min(box.width, right - left - 24);
+  const high = Math.min(box.height, bottom - top - 24);
+  pan((left + right - wide) / 2 - box.left, (top + bottom - high) / 2 - box.top);
+}
+
+// Bring a box out from under the panel.
+export function bringOut(element) {
+  const { right, bottom } = free();
+  const box = element.getBoundingClientRect();
+  if (box.left > right - 24 || box.top > bottom - 24) centre(element);
 }
 
 // Where on the drawing a pointer is.

@@ -390,6 +390,7 @@ def test_a_large_page_draws_what_is_in_view(visit: Any) -> None:
     alive = page.locator("#drawing g.box").count()
     assert 10 < alive < 600
     far = next(node.id for node in reversed(large.graph.nodes))
+    page.evaluate("location.hash = '%'")  # no name; nothing happens
     page.evaluate("id => (location.hash = encodeURIComponent(id))", far)
     box(page, far).wait_for(state="visible", timeout=5000)
     assert page.get_by_role("complementary").get_attribute("data-id") == far
@@ -641,7 +642,7 @@ def test_boxes_are_coloured_by_a_number_that_also_stands_in_them(visit: Any, sch
     page = visit(lenet(), scheme=scheme)
     drawn = page.locator("#drawing g.box")
     kinds = drawn.evaluate_all(FILLS)
-    page.locator("#colour").select_option(label="Parameters")
+    page.locator("#colour").select_option(label="Colour: Parameters")
     found = drawn.evaluate_all(FILLS)
     assert found["ip1"][1:] == ["401 k", max(bar for _, _, bar in found.values())]
     assert found["pool1"][1:] == ["0", 0] and found["ip1"][0] != found["pool1"][0] != kinds["pool1"][0]
@@ -659,19 +660,19 @@ def test_boxes_are_coloured_by_a_number_that_also_stands_in_them(visit: Any, sch
            }).map((g) => g.dataset.id)"""
     )
     assert outside == []
-    page.locator("#colour").select_option(label="Kind")
+    page.locator("#colour").select_option(label="Colour: Kind")
     assert drawn.evaluate_all(FILLS) == kinds and legend.is_hidden()
 
 
 def test_an_overlay_and_data_types_colour_boxes(visit: Any) -> None:
     page = visit(lenet(), overlay={"conv1": 0.5, "conv2": 1.5, "ip1": 2.5}, overlay_title="latency")
-    assert page.locator("#colour option:checked").inner_text() == "latency"
+    assert page.locator("#colour option:checked").inner_text() == "Colour: latency"
     found = page.locator("#drawing g.box").evaluate_all(FILLS)
     assert len({found[name][0] for name in ("conv1", "conv2", "ip1", "pool1")}) == 4
     assert "2.5" in box(page, "ip1").text_content() and "latency" in page.locator("#legend").inner_text()
     page.locator("#stage").focus()
     page.keyboard.press("c")
-    page.locator("#colour").select_option(label="Data type")
+    page.locator("#colour").select_option(label="Colour: Data type")
     assert page.locator("#legend").inner_text().split() == ["Data", "type", "float32"]
     assert page.locator("#drawing g.box").evaluate_all(FILLS)["pool1"][1] == "float32"
 
@@ -684,7 +685,7 @@ def test_colours_follow_what_is_open(visit: Any) -> None:
         x = op.MatMul(x, op.weight(f"w{k}", (8 if k == 4 else 4, k)))
         x = op.MatMul(x, op.weight(f"v{k}", (k, 4)))
     page = visit(op.model([x]), depth=0)
-    page.locator("#colour").select_option(label="Parameters")
+    page.locator("#colour").select_option(label="Colour: Parameters")
     assert "≤ 320" in page.locator("#legend").inner_text()
     box(page, "block40").locator(".sign").click()
     assert "≤ 160" in page.locator("#legend").inner_text()
@@ -830,7 +831,7 @@ def test_axe_finds_nothing_serious(visit: Any, axe: str, scheme: str, width: int
     page.get_by_role("searchbox").press("Enter")
     page.get_by_role("button", name="Inputs").click()
     check("a box traced")
-    page.get_by_role("combobox", name="Colour by").select_option(label="Activation memory")
+    page.get_by_role("combobox", name="Colour by").select_option(label="Colour: Activation memory")
     page.get_by_role("button", name="Table").click()
     page.get_by_role("columnheader", name="Activations").get_by_role("button").click()
     check("coloured, with the table")
