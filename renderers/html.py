@@ -280,13 +280,12 @@ def page(scene: Scene) -> str:
 <select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)" aria-label="Direction"></select>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
-<select id="save" title="Save as a file" aria-label="Save">
-<option value="">Save</option>
-<option value="svg all">Whole drawing, SVG</option>
-<option value="png all">Whole drawing, PNG</option>
-<option value="svg view">What is in view, SVG</option>
-<option value="png view">What is in view, PNG</option>
-</select>
+<details id="save"><summary title="Save as a file">Save</summary><div>
+<button data-save="svg all">Whole drawing, SVG</button>
+<button data-save="png all">Whole drawing, PNG</button>
+<button data-save="svg view">What is in view, SVG</button>
+<button data-save="png view">What is in view, PNG</button>
+</div></details>
 <button id="theme" title="Light or dark">Theme</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>

@@ -1,4 +1,4 @@
-import { stage, drawing, inView, extent } from "./page_view.js";
+import { drawing, inView, extent } from "./page_view.js";
 import { wholly } from "./page_sheets.js";
 import { element } from "./page_shapes.js";
 // Save the drawing as a file that stands alone: the colours as they are now, as attributes, and the font inside.
@@ -66,9 +66,11 @@ async function save(kind, all) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-saver.addEventListener("change", async () => {
-  const [kind, what] = saver.value.split(" ");
-  saver.selectedIndex = 0;
+saver.addEventListener("click", async (event) => {
+  if (!event.target.dataset.save) return;
+  const [kind, what] = event.target.dataset.save.split(" ");
+  saver.open = false;
+  saver.firstElementChild.focus();
   await save(kind, what === "all");
-  stage.focus();
 });
+saver.addEventListener("focusout", (event) => (saver.open = saver.contains(event.relatedTarget) && saver.open));

@@ -56,6 +56,15 @@ function heads() {
   }
 }
 
+// A long name keeps its end, which tells it from its neighbours.
+function nameOf({ id, name }) {
+  const group = `${around(id).at(-1)}/`;
+  const start = name.startsWith(group) ? group.length : 0;
+  const made = button("", { title: name, tabIndex: id === current ? 0 : -1, ariaLabel: name });
+  made.append(Object.assign(make("span", name.slice(0, start)), { className: "path" }), make("span", name.slice(start)));
+  return made;
+}
+
 function lineOf(about, place) {
   const made = make("tr");
   made.setAttribute("aria-rowindex", place + 2);
@@ -63,7 +72,7 @@ function lineOf(about, place) {
   for (const { key, number, write } of columns) {
     const cell = make("td", key === "name" ? null : write ? write(about[key]) : about[key]);
     if (number) cell.className = "number";
-    if (key === "name") cell.append(button(about.name, { title: about.name, tabIndex: about.id === current ? 0 : -1 }));
+    if (key === "name") cell.append(nameOf(about));
     made.append(cell);
   }
   made.addEventListener("click", () => pick(about.id));

@@ -36,7 +36,8 @@ export function resize(width, height) {
 export const scaleOf = () => view.k;
 
 export function fit() {
-  const room = stage.getBoundingClientRect();
+  const { left, top, right, bottom } = free();
+  const room = { width: right - left, height: bottom - top };
   const whole = Math.min(room.width / size.w, room.height / size.h);
   // A long chain is shown from its beginning, across its width, rather than whole as a sliver.
   const across = Math.max(room.width / size.w, room.height / size.h);
@@ -111,9 +112,11 @@ export function go({ at, size: [w, h] }) {
 
 // Show a place of the drawing as large as the stage allows.
 export function fill({ at, size: [w, h] }) {
-  const [, , wide, high] = inView();
-  view.k = Math.min(1.25, view.k * Math.min(wide / (w + 48), high / (h + 48)));
-  goTo(at[0] + w / 2, at[1] + h / 2);
+  const { left, top, right, bottom } = free();
+  view.k = Math.min(1.25, (right - left) / (w + 48), (bottom - top) / (h + 48));
+  view.x = (right - left) / 2 - (at[0] + w / 2) * view.k;
+  view.y = (bottom - top) / 2 - (at[1] + h / 2) * view.k;
+  apply();
 }
 
 export function reveal(element) {
