@@ -43,6 +43,23 @@ MODULES = (
 HERE = Path(__file__).resolve().parent
 CLASSES = ("convolution", "pooling", "activation", "merge", "normalization", "shape")
 """Kinds whose hues stand for data types."""
+KEYS = "".join(
+    f"<tr><th scope=row>{key}<td>{what}"
+    for key, what in {
+        "Double click, Enter": "open or close a group",
+        "Click, Enter": "show what is known of a box",
+        "Drag, wheel, + &minus; 0": "move, zoom, fit",
+        "Arrows, n, p": "next and previous box; with Shift, arrows move the view",
+        "/": "find; Enter and Shift+Enter: next and previous hit",
+        "i, o": "highlight all that leads to the box, all that comes from it",
+        "Shift+click, Shift+Enter": "highlight what lies between two boxes",
+        "t": "cost table",
+        "c": "colour by",
+        "r": "next direction",
+        "Escape": "let go of the box and the highlight",
+    }.items()
+)
+"""What the page explains of itself."""
 MOST = 5000
 """Items of a picture that a page holds as elements, for readers without scripts."""
 
@@ -88,8 +105,9 @@ def boxes(scene: Scene) -> dict[str, dict[str, Any]]:
     for name, about in scene.details.items():
         entry = dict(about)
         entry["rows"] = [visible(row) for row in entry.get("rows", ())]
-        if "row_of" in entry:
-            entry["row_of"] = visible(entry["row_of"])
+        for key in ("name", "row_of", "stub_of"):
+            if key in entry:
+                entry[key] = visible(entry[key])
         found[visible(name)] = entry
     return found
 
@@ -224,7 +242,7 @@ def face(scene: Scene, bold: bool) -> str:
     options.recalc_timestamp = False
     logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it tells of every table that a font need not keep
     maker = subset.Subsetter(options)
-    maker.populate(text="".join(sorted(used | set(map(chr, range(32, 127))) | set("×…–·"))))
+    maker.populate(text="".join(sorted(used | set(map(chr, range(32, 127))) | set("×…–·≤"))))
     with TTFont(scene.font or roboto(bold), recalcTimestamp=False, fontNumber=0) as font:
         maker.subset(font)
         out = io.BytesIO()
@@ -287,6 +305,7 @@ def page(scene: Scene) -> str:
 <button data-save="png view">What is in view, PNG</button>
 </div></details>
 <button id="theme" title="Light or dark">Theme</button>
+<button id="keys" title="Keys and gestures (?)" aria-label="Keys and gestures">?</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>
 </header>
@@ -306,6 +325,8 @@ def page(scene: Scene) -> str:
 <button id="untrace" title="Show everything again (Escape)" aria-label="End the trace">×</button></div>
 </footer>
 <div id="card" role="tooltip" hidden></div>
+<dialog id="help" aria-label="Keys and gestures"><table>{KEYS}</table>
+<form method="dialog"><button>Close</button></form></dialog>
 <noscript><p>Without scripts the drawing is shown, but not the layers' details.</p></noscript>
 <script type="application/json" id="data">{data_text(data)}</script>
 <script>{code}</script>

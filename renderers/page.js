@@ -15,6 +15,7 @@ const search = document.getElementById("search");
 const status = document.getElementById("hits");
 const crumbs = document.getElementById("crumbs");
 const rankdir = document.getElementById("rankdir");
+const help = document.getElementById("help");
 const traced = document.getElementById("traced");
 let order = [];
 let hits = [];
@@ -51,6 +52,7 @@ function mark() {
       item.classList.toggle("on", path !== null && (path.boxes.has(part.id) || path.keys.has(part.wire || part.key)));
     }
   }
+  for (const switcher of side.querySelectorAll("[data-way]")) switcher.setAttribute("aria-pressed", String(tracing?.way === switcher.dataset.way));
   traced.hidden = path === null;
   if (path) traced.firstElementChild.textContent = told(path.count);
 }
@@ -66,7 +68,6 @@ function told(count) {
 function follow(way, id, other) {
   const same = tracing && tracing.way === way && tracing.id === id;
   tracing = same && way !== "paths" ? null : { way, id, other };
-  for (const switcher of side.querySelectorAll("[aria-pressed]")) switcher.setAttribute("aria-pressed", String(tracing !== null && switcher.dataset.way === tracing.way));
   mark();
 }
 
@@ -110,10 +111,10 @@ function address(hash) {
 
 function tools(id) {
   const line = Object.assign(make("div"), { className: "tools" });
-  for (const [way, title, text] of [["inputs", "Highlight all that leads here (i)", "Inputs"], ["outputs", "Highlight all that comes from here (o)", "Outputs"]]) {
+  const traces = [["inputs", "Inputs", "Highlight all that leads here (i)"], ["outputs", "Outputs", "Highlight all that comes from here (o)"]];
+  for (const [way, text, title] of traces) {
     const switcher = button(text, { title }, () => follow(way, id));
     switcher.dataset.way = way;
-    switcher.setAttribute("aria-pressed", String(tracing !== null && tracing.way === way));
     line.append(switcher);
   }
   line.append(button("Copy name", { title: "Copy the name to the clipboard" }, (event) => copy(id, event.target)));
@@ -209,7 +210,7 @@ stage.addEventListener("mousemove", (event) => {
 });
 stage.addEventListener("mouseleave", () => (tip.hidden = true));
 
-// The keyboard: arrows and n, p walk over boxes, + - 0 zoom, Enter pins, Escape closes, i and o trace, t opens the table.
+// The keyboard: arrows and n, p walk over boxes, Enter and Space choose and open, Shift with them shows paths.
 function step(forward) {
   if (!order.length) return;
   const here = document.activeElement.dataset.id;
@@ -249,12 +250,14 @@ const keys = {
   i: (id) => traceFrom("inputs", id),
   o: (id) => traceFrom("outputs", id),
   Enter: enter,
+  " ": enter,
+  "?": () => help.showModal(),
 };
 for (const [key, x, y] of [["ArrowLeft", 1, 0], ["ArrowRight", -1, 0], ["ArrowUp", 0, 1], ["ArrowDown", 0, -1]]) {
   keys[key] = (id, shift) => (id === undefined || shift ? pan(x * PAN, y * PAN) : step(x + y < 0));
 }
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
   if (event.key === "Escape") {
     clear(true);
     stage.focus();
@@ -293,6 +296,7 @@ const clicks = {
     tracing = null;
     mark();
   },
+  keys: () => help.showModal(),
   theme() {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;

@@ -24,8 +24,7 @@ const stepOf = (share, bend) => Math.min(STEPS - 1, Math.max(0, Math.ceil(bend(s
 function byNumber(key, ids) {
   const { title, write, from, bend } = measures[key];
   const values = ids.map((id) => data.boxes[id][key]).filter((value) => typeof value === "number");
-  const high = values.reduce((a, b) => Math.max(a, b), 0);
-  const low = values.length ? from(values) : 0;
+  const [low, high] = values.length ? [from(values), Math.max(...values)] : [0, 0];
   const shareOf = (value) => (high > low ? (value - low) / (high - low) : 0);
   const limits = Array.from({ length: STEPS }, (_, k) => (bend === Math.sqrt ? ((k + 1) / STEPS) ** 2 : (k + 1) / STEPS));
   return {

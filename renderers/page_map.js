@@ -1,4 +1,4 @@
-import { drawing, onMove, inView, extent, goTo } from "./page_view.js";
+import { onMove, inView, extent, goTo } from "./page_view.js";
 import { onDraw, outlinesOf, shown } from "./page_sheets.js";
 import { element } from "./page_shapes.js";
 // The map: the whole picture small, with what is in view as a rectangle. A moveThere or a drag on it moves the view.

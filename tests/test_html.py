@@ -217,6 +217,14 @@ def test_hostile_names_are_text(visit: Any) -> None:
         element.dispatch_event("click")
         panel = page.get_by_role("complementary")
         assert panel.get_attribute("data-id") == element.get_attribute("data-id")
+        page.keyboard.press("i")
+        assert "\u202e" not in page.locator("footer").inner_text()
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("columnheader", name="Name").get_by_role("button").click()
+    page.locator("#colour").select_option(label="Colour: Data type")
+    page.get_by_role("searchbox").fill("<script>")
+    assert page.get_by_role("status").inner_text() != "0 found"
+    assert page.locator("#drawing script, #costs script, footer script, #costs img, aside svg").count() == 0
     assert "<script>alert(1)</script>" in page.locator("#problems").inner_text()
     assert visible("\0nul") in page.locator("#drawing").inner_html()
 
@@ -398,6 +406,16 @@ def test_a_large_page_draws_what_is_in_view(visit: Any) -> None:
 
 
 # Finding one's way ------------------------------------------------------------------------------------------------
+
+
+def test_modules_import_what_there_is_and_use_it() -> None:
+    texts = {name: (HERE / name).read_text("utf-8") for name in MODULES}
+    for name, text in texts.items():
+        for names, source in re.findall(r'^import \{(.*)\} from "\./(.*)";', text, re.MULTILINE):
+            assert MODULES.index(source) < MODULES.index(name)
+            for wanted in filter(None, map(str.strip, names.split(","))):
+                assert re.search(rf"^export (?:function\*?|const|let) {wanted}\b", texts[source], re.MULTILINE), wanted
+                assert len(re.findall(rf"\b{wanted}\b", text)) > 1, (name, wanted)
 
 
 def test_top_level_names_are_unique_across_modules() -> None:
@@ -758,6 +776,18 @@ def test_a_png_has_the_colours_of_the_page(visit: Any, need: Any) -> None:
             assert len(picture.getcolors(100_000)) > 50
 
 
+def test_the_page_tells_its_keys(visit: Any) -> None:
+    page = visit(lenet(), "#conv1")
+    page.keyboard.press("?")
+    help_ = page.get_by_role("dialog")
+    assert "Shift+click" in help_.inner_text()
+    page.keyboard.press("Escape")
+    assert help_.is_hidden() and page.get_by_role("complementary").get_attribute("data-id") == "conv1"
+    page.get_by_role("button", name="Keys").press("Enter")
+    help_.get_by_role("button", name="Close").click()
+    assert help_.is_hidden()
+
+
 def test_the_name_is_copied(visit: Any) -> None:
     page = visit(lenet())
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -837,4 +867,30 @@ def test_axe_finds_nothing_serious(visit: Any, axe: str, scheme: str, width: int
     page.get_by_role("button", name="Table").click()
     page.get_by_role("columnheader", name="Activations").get_by_role("button").click()
     check("coloured, with the table")
+    page.get_by_role("button", name="Keys").click()
+    check("keys")
+    page.keyboard.press("Escape")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_trace_passes_stubs_and_starts_from_the_keyboard(visit: Any) -> None:
+    op = Builder("hub")
+    mask = op.Abs(op.input("mask", "float32", (1, 8)))
+    x = op.input("x", "float32", (1, 8))
+    for k in range(20):
+        op.scope = (f"block{k}",)
+        x = op.Mul(op.Add(x, mask), mask)
+    page = visit(op.model([x]), depth="all", repeats=False)
+    stubs = page.locator('#drawing g.box[data-kind="stub"]')
+    assert stubs.count() > 10
+    last = page.locator("#drawing g.box").evaluate_all("all => all.map((g) => g.dataset.id)")[-1]
+    box(page, last).focus()
+    page.keyboard.press("i")
+    assert {"mask", "Abs", "x"} <= set(page.locator("#drawing g.box").evaluate_all(ON))
+    box(page, "Abs").focus()
+    page.keyboard.press("Space")
+    assert page.get_by_role("complementary").get_attribute("data-id") == "Abs"
+    box(page, last).focus()
+    page.keyboard.press("Shift+Enter")
+    on = set(page.locator("#drawing g.box").evaluate_all(ON))
+    assert {"Abs", last} <= on and "mask" not in on
