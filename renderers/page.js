@@ -82,7 +82,7 @@ function choose(id, how) {
   chosen = id;
   if (tracing && tracing.id !== id && tracing.other !== id) tracing = null;
   side.replaceChildren(...panel(id, (other) => choose(other, "go")));
-  side.prepend(tools(id), button("×", { className: "close", title: "Close (Escape)" }, () => clear(true), "Close"));
+  side.prepend(tools(id), button("×", { className: "close", title: "Close (Escape)" }, letGo, "Close"));
   side.dataset.id = id;
   side.hidden = false;
   tip.hidden = true;
@@ -157,6 +157,11 @@ function clear(forget) {
   side.hidden = true;
   delete side.dataset.id;
   if (forget) address("");
+}
+
+function letGo() {
+  clear(true);
+  stage.focus();
 }
 
 // Open or close a group; its corner stays where it is on the screen.
@@ -258,10 +263,8 @@ for (const [key, x, y] of [["ArrowLeft", 1, 0], ["ArrowRight", -1, 0], ["ArrowUp
 }
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
-  if (event.key === "Escape") {
-    clear(true);
-    stage.focus();
-  } else if (Object.hasOwn(keys, event.key) && !event.target.closest("header, aside, footer, section")) {
+  if (event.key === "Escape") letGo();
+  else if (Object.hasOwn(keys, event.key) && !event.target.closest("header, aside, footer, section")) {
     keys[event.key](document.activeElement.dataset.id, event.shiftKey);
     event.preventDefault();
   }

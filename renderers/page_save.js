@@ -1,5 +1,5 @@
 import { drawing, inView, extent } from "./page_view.js";
-import { wholly } from "./page_sheets.js";
+import { makeAll } from "./page_sheets.js";
 import { element } from "./page_shapes.js";
 // Save the drawing as a file that stands alone: the colours as they are now, as attributes, and the font inside.
 const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-weight", "text-anchor"];
@@ -32,7 +32,9 @@ function picture(all) {
   const [wide, high] = extent();
   const [left, top] = all ? [0, 0] : [Math.max(0, x), Math.max(0, y)];
   const size = all ? [wide, high] : [Math.min(wide, x + w) - left, Math.min(high, y + h) - top];
-  const made = wholly(all, () => plainly(drawing));
+  makeAll(all);
+  const made = plainly(drawing);
+  makeAll(false);
   made.removeAttribute("id");
   made.setAttribute("role", "img");
   made.setAttribute("viewBox", [left, top, ...size].map((value) => value.toFixed(1)).join(" "));

@@ -262,15 +262,13 @@ function paint() {
   if (Object.values(fresh).some((made) => made.length)) for (const listener of listeners) listener();
 }
 
-// Do something while everything is an element, or with what is one now.
-export function wholly(all, act) {
+// Make everything an element, to save or print it, or go back to what is in view.
+export function makeAll(all) {
   wanting = all;
   paint();
-  const done = act();
-  wanting = false;
-  paint();
-  return done;
 }
+addEventListener("beforeprint", () => makeAll(true));
+addEventListener("afterprint", () => makeAll(false));
 
 export function turn(rankdir) {
   lay(rankdir);

@@ -623,6 +623,9 @@ def test_from_afar_boxes_are_outlines(visit: Any) -> None:
     page.evaluate("for (let k = 0; k < 12; k++) document.getElementById('out').click()")
     assert page.locator("#drawing .outlines path").count() in range(3, 20)
     assert page.locator("#drawing g.box").count() == 30 and page.locator("body *").count() < 1000  # frames are left
+    for event, outlines in (("beforeprint", 0), ("afterprint", 4)):
+        page.evaluate(f"dispatchEvent(new Event('{event}'))")
+        assert page.locator("#drawing .outlines path").count() == outlines
     page.get_by_role("searchbox").fill("/^chain7.Cos/")
     page.get_by_role("searchbox").press("Enter")
     assert page.get_by_role("complementary").get_attribute("data-id") == "chain7/Cos"
