@@ -7,33 +7,34 @@ const CLASSES = 6;
 const legend = document.getElementById("legend");
 export const chooser = document.getElementById("colour");
 const plain = (value) => String(Number(value.toPrecision(6)));
-// Costs are spread by their square roots, for a few layers have most of it; an overlay's values evenly, from the least of them.
+// Costs are spread by their square roots, from zero, for a few layers have most of it; an overlay's values evenly, from the least.
+const byRoot = { from: () => 0, bend: Math.sqrt, straighten: (share) => share * share };
+const evenly = { from: (values) => Math.min(...values), bend: (share) => share, straighten: (share) => share };
 const measures = {
-  parameters: { title: "Parameters", write: short, from: () => 0, bend: Math.sqrt },
-  macs: { title: "MACs", write: short, from: () => 0, bend: Math.sqrt },
-  activation_bytes: { title: "Activation memory", write: bytes, from: () => 0, bend: Math.sqrt },
-  value: { title: data.overlay || "Overlay", write: plain, from: (values) => Math.min(...values), bend: (share) => share },
+  parameters: { title: "Parameters", write: short, ...byRoot },
+  macs: { title: "MACs", write: short, ...byRoot },
+  activation_bytes: { title: "Activation memory", write: bytes, ...byRoot },
+  value: { title: data.overlay || "Overlay", write: plain, ...evenly },
 };
 let look = null;
 
 const known = (key) => Object.values(data.boxes).some((about) => about[key]);
 
-// The key of the least step k whose limit is not below a share of the range.
-const stepOf = (share, bend) => Math.min(STEPS - 1, Math.max(0, Math.ceil(bend(share) * STEPS) - 1));
-
 function byNumber(key, ids) {
-  const { title, write, from, bend } = measures[key];
+  const { title, write, from, bend, straighten } = measures[key];
   const values = ids.map((id) => data.boxes[id][key]).filter((value) => typeof value === "number");
   const [low, high] = values.length ? [from(values), Math.max(...values)] : [0, 0];
   const shareOf = (value) => (high > low ? (value - low) / (high - low) : 0);
-  const limits = Array.from({ length: STEPS }, (_, k) => (bend === Math.sqrt ? ((k + 1) / STEPS) ** 2 : (k + 1) / STEPS));
+  // A step reaches up to its limit, which the legend names.
+  const stepOf = (share) => Math.max(0, Math.ceil(bend(share) * STEPS) - 1);
+  const limits = Array.from({ length: STEPS }, (_, k) => low + straighten((k + 1) / STEPS) * (high - low));
   return {
     title,
-    keys: limits.map((limit, k) => [`v${k}`, `≤ ${write(low + limit * (high - low))}`]),
+    keys: limits.map((limit, k) => [`v${k}`, `≤ ${write(limit)}`]),
     of(about) {
       const value = about[key];
       if (typeof value !== "number") return { text: value === null ? "unknown" : "" };
-      return { style: `v${stepOf(shareOf(value), bend)}`, text: write(value), share: shareOf(value) };
+      return { style: `v${stepOf(shareOf(value))}`, text: write(value), share: shareOf(value) };
     },
   };
 }
@@ -52,7 +53,7 @@ function paintBox([box, ...rows], { style, text, share }) {
   if (box.classList.contains("valued")) return;
   for (const group of [box, ...rows]) group.classList.add("valued", style || "unvalued");
   const line = box.querySelector("text.muted");
-  const room = box.querySelector("rect:not([x='4']):not([x='8'])").getBBox();
+  const room = box.querySelector("rect[x='0']").getBBox();
   if (line && text && chooser.value !== "value") write(line, text, room.width - 18);
   if (share) box.append(element("rect", { class: "bar", x: 6, y: room.height - 4, height: 2.5, width: (Math.max(0.02, share) * (room.width - 12)).toFixed(1) }));
 }
@@ -76,7 +77,10 @@ function colour() {
   look = key === "kind" ? null : key === "dtype" ? byType(ids) : byNumber(key, ids);
   explain();
   if (look === null) return;
-  for (const { part, made } of alive.values()) if (part.layer === "boxes" && !data.boxes[part.id].stub_of) paintBox(made, look.of(data.boxes[part.id]));
+  for (const { part, made } of alive.values()) {
+    const about = part.layer === "boxes" && data.boxes[part.id];
+    if (about && !about.stub_of) paintBox(made, look.of(about));
+  }
 }
 
 for (const [key, title] of [["kind", "Kind"], ...Object.entries(measures).map(([key, { title }]) => [key, title]), ["dtype", "Data type"]]) {

@@ -94,7 +94,9 @@ function arrange() {
       else drawn.push({ layer: "boxes", key: `box ${box.name}`, id: box.name, style: box.shapes[0][1], at: place, size, make: () => boxOf(box, place, id) });
     });
     sheet.strands.forEach((strand, number) => {
-      strand.ports.forEach((pair, k) => {
+      // Only at an open group do the wires of a strand part.
+      const parted = layout.inner[strand.source] || layout.inner[strand.target];
+      strand.ports.slice(0, parted ? undefined : 1).forEach((pair, k) => {
         const points = strandPoints(sheet, layout, strand, pair, drawing.dataset.rankdir).map(([a, b]) => [a + x, b + y]);
         const xs = points.map((p) => p[0]);
         const ys = points.map((p) => p[1]);
