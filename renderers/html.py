@@ -12,20 +12,56 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.config import Options
-from graphviz_nets.drawing.scene import Curve, Polygon, Rect, Scene, Shape, Text
+from graphviz_nets.drawing.scene import Curve, Polygon, Rect, Scene, Shape, Sheet, Text
 from graphviz_nets.drawing.text import roboto, visible
+from graphviz_nets.drawing.theme import RAMP, Palette, ink, mix
 from graphviz_nets.plugins import Renderer
 
 from .plain import strict
 from .svg import escape, family_of, rules, svg
 
-MODULES = ("page_view.js", "page_panel.js", "page_shapes.js", "page_warp.js", "page_sheets.js", "page.js")
+MODULES = (
+    "page_view.js",
+    "page_panel.js",
+    "page_shapes.js",
+    "page_warp.js",
+    "page_sheets.js",
+    "page_map.js",
+    "page_trace.js",
+    "page_find.js",
+    "page_table.js",
+    "page_colour.js",
+    "page_save.js",
+    "page.js",
+)
 HERE = Path(__file__).resolve().parent
+CLASSES = ("convolution", "pooling", "activation", "merge", "normalization", "shape")
+"""Kinds whose hues stand for data types."""
+KEYS = "".join(
+    f"<tr><th scope=row>{key}<td>{what}"
+    for key, what in {
+        "Double click, Enter": "open or close a group",
+        "Click, Enter": "show what is known of a box",
+        "Drag, wheel, + &minus; 0": "move, zoom, fit",
+        "Arrows, n, p": "next and previous box; with Shift, arrows move the view",
+        "/": "find; Enter and Shift+Enter: next and previous hit",
+        "i, o": "highlight all that leads to the box, all that comes from it",
+        "Shift+click, Shift+Enter": "highlight what lies between two boxes",
+        "t": "cost table",
+        "c": "colour by",
+        "r": "next direction",
+        "Escape": "let go of the box and the highlight",
+    }.items()
+)
+"""What the page explains of itself."""
+MOST = 5000
+"""Items of a picture that a page holds as elements, for readers without scripts."""
 
 
 def write(scene: Scene, options: Options) -> bytes:
@@ -69,8 +105,9 @@ def boxes(scene: Scene) -> dict[str, dict[str, Any]]:
     for name, about in scene.details.items():
         entry = dict(about)
         entry["rows"] = [visible(row) for row in entry.get("rows", ())]
-        if "row_of" in entry:
-            entry["row_of"] = visible(entry["row_of"])
+        for key in ("name", "row_of", "stub_of"):
+            if key in entry:
+                entry[key] = visible(entry[key])
         found[visible(name)] = entry
     return found
 
@@ -79,7 +116,7 @@ def shapes(scene: Scene) -> Iterator[Shape]:
     """Yield every shape that the page may come to show."""
     for item in scene.items:
         yield from item.shapes
-    for sheet in scene.sheets.values():
+    for sheet in scene.sheets[scene.rankdir].values():
         yield from sheet.title
         for item in (*sheet.boxes, *sheet.rows):
             yield from item.shapes
@@ -94,7 +131,7 @@ def shapes(scene: Scene) -> Iterator[Shape]:
 def sheets(scene: Scene) -> dict[str, Any]:
     """Return the sheets as compact data: lists in a fixed order, as ``page_sheets.js`` reads them."""
     found = {}
-    for name, sheet in scene.sheets.items():
+    for name, sheet in scene.sheets[scene.rankdir].items():
         rows: dict[str, list[Any]] = {}
         for row in sheet.rows:
             rows.setdefault(row.parent, []).append(row)
@@ -104,15 +141,14 @@ def sheets(scene: Scene) -> dict[str, Any]:
                 [visible(row.id), short(row.y - item.y), visible(row.label), [drawn(s) for s in row.shapes]]
                 for row in rows.get(item.id, ())
             ]
-            place = [short(value) for value in (item.x, item.y, *item.box)]
             own = [drawn(shape) for shape in item.shapes]
-            boxes.append([visible(item.id), item.kind, *place, int(item.can_open), visible(item.label), own, inside])
+            size = [short(value) for value in item.box]
+            boxes.append([visible(item.id), item.kind, *size, visible(item.label), own, inside])
         strands = [
             [
                 strand.source,
                 strand.target,
                 [list(pair) for pair in strand.ports],
-                [short(value) for point in strand.points for value in point],
                 0 if strand.label is None else drawn(strand.label),
                 strand.width,
                 int(strand.dashed),
@@ -120,11 +156,31 @@ def sheets(scene: Scene) -> dict[str, Any]:
             ]
             for strand in sheet.strands
         ]
-        ports = {side: [[short(x), short(y)] for x, y in getattr(sheet, side)] for side in ("ins", "outs")}
-        frame = [drawn(shape) for shape in sheet.title]
-        size = [short(value) for value in sheet.size]
-        found[visible(name)] = {"size": size, "frame": frame, "boxes": boxes, "strands": strands, **ports}
+        found[visible(name)] = {
+            "title": [drawn(shape) for shape in sheet.title],
+            "boxes": boxes,
+            "strands": strands,
+            "lays": [lay(sheets[name]) for sheets in scene.sheets.values()],
+        }
     return found
+
+
+def lay(sheet: Sheet) -> list[Any]:
+    """Return where all is on a sheet: what differs between a drawing and the same one turned."""
+    return [
+        flat([sheet.size]),
+        flat((item.x, item.y) for item in sheet.boxes),
+        [flat(strand.points) for strand in sheet.strands],
+        [0 if strand.label is None else flat([(strand.label.x, strand.label.y)]) for strand in sheet.strands],
+        flat(sheet.ins),
+        flat(sheet.outs),
+        short(sheet.title[1].x) if sheet.title and isinstance(sheet.title[1], Text) else 0,
+    ]
+
+
+def flat(points: Iterable[tuple[float, float]]) -> list[float]:
+    """Return the coordinates of points in one list."""
+    return [short(value) for point in points for value in point]
 
 
 def short(value: float) -> float:
@@ -134,10 +190,10 @@ def short(value: float) -> float:
 
 
 def drawn(shape: Shape) -> list[Any]:
-    """Return a rectangle or a text as ``page_shapes.js`` reads it."""
+    """Return a rectangle or a text as ``page_shapes.js`` reads it; the page itself colours by an overlay."""
     if isinstance(shape, Rect):
         sizes = [short(value) for value in (shape.x, shape.y, shape.width, shape.height, shape.radius)]
-        return ["r", shape.style, *sizes, shape.fill or 0]
+        return ["r", shape.style, *sizes]
     assert isinstance(shape, Text)
     place = [short(value) for value in (shape.x, shape.y, shape.size, shape.width)]
     return [
@@ -147,20 +203,32 @@ def drawn(shape: Shape) -> list[Any]:
         int(shape.bold),
         shape.anchor,
         visible(shape.text),
-        shape.fill or 0,
         visible(shape.whole),
     ]
 
 
 def style(scene: Scene) -> str:
     """Return the page's stylesheet: the font, our rules, and both palettes."""
-    styles = dict.fromkeys(shape.style for shape in shapes(scene) if getattr(shape, "fill", None) is None)
-    light = rules(styles, scene.theme.light, "") if scene.sheets else ""
+    styles = dict.fromkeys(shape.style for shape in shapes(scene))
+    light = rules(styles, scene.theme.light, "")
     dark = rules(styles, scene.theme.dark, "[data-theme=dark] ")
     follow = rules(styles, scene.theme.dark, ":root:not([data-theme=light]) ")
     faces = "".join(face(scene, bold) for bold in (False, True))
     own = (HERE / "page.css").read_text("utf-8")
-    return f"{light}{faces}{own}{dark}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+    bright = steps(scene.theme.light, "")
+    dim = steps(scene.theme.dark, "[data-theme=dark] ")
+    follow += steps(scene.theme.dark, ":root:not([data-theme=light]) ")
+    dark = f"@media screen{{{dark}{dim}}}@media screen and (prefers-color-scheme:dark){{{follow}}}"
+    return f"{light}{faces}{own}{bright}{dark}"
+
+
+def steps(palette: Palette, prefix: str) -> str:
+    """Return the colours of the steps of a number (``v0`` ...) and of the data types (``c0`` ...), with their inks."""
+    # The least is nearest to the paper.
+    ramp = RAMP if ink(palette.background) != "#ffffff" else RAMP[::-1]
+    tints = [mix(palette.accents[kind], palette.background, 0.55) for kind in CLASSES]
+    named = [*((f"v{k}", colour) for k, colour in enumerate(ramp)), *((f"c{k}", tint) for k, tint in enumerate(tints))]
+    return "".join(f"{prefix}.{name}{{--fill:{colour};--on:{ink(colour)}}}" for name, colour in named)
 
 
 def face(scene: Scene, bold: bool) -> str:
@@ -174,7 +242,7 @@ def face(scene: Scene, bold: bool) -> str:
     options.recalc_timestamp = False
     logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it tells of every table that a font need not keep
     maker = subset.Subsetter(options)
-    maker.populate(text="".join(sorted(used | set(map(chr, range(32, 127))) | set("×…–·"))))
+    maker.populate(text="".join(sorted(used | set(map(chr, range(32, 127))) | set("×…–·≤"))))
     with TTFont(scene.font or roboto(bold), recalcTimestamp=False, fontNumber=0) as font:
         maker.subset(font)
         out = io.BytesIO()
@@ -189,12 +257,20 @@ def face(scene: Scene, bold: bool) -> str:
 def page(scene: Scene) -> str:
     """Return the whole page."""
     css, code = style(scene), script()
-    totals = scene.totals
-    data: dict[str, Any] = {"boxes": boxes(scene), "problems": list(scene.problems), "totals": dict(totals)}
-    if scene.sheets:
-        data |= {"sheets": sheets(scene), "open": [visible(item.id) for item in scene.items if item.is_open]}
+    data = {
+        "boxes": boxes(scene),
+        "problems": list(scene.problems),
+        "totals": dict(scene.totals),
+        "overlay": scene.overlay,
+        "rankdirs": list(scene.sheets),
+        "sheets": sheets(scene),
+        "open": [visible(item.id) for item in scene.items if item.is_open],
+    }
     policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
     title = escape(scene.title or "network")
+    # A drawing too large to be held at once is made by the script alone.
+    still = scene if len(scene.items) <= MOST else replace(scene, items=())
+    drawing = svg(still, styled=False, root=f' id="drawing" data-rankdir="{scene.rankdir}"')
     described = escape(visible(f"{scene.title or 'network'}: {scene.description}"))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -209,7 +285,9 @@ def page(scene: Scene) -> str:
 <header>
 <h1>{title}</h1>
 <p id="totals"></p>
-<input id="search" type="search" role="searchbox" placeholder="Find a layer" aria-label="Find by name or type">
+<input id="search" type="search" role="searchbox" placeholder="Find, or /regex/"
+ aria-label="Find by name, type, setting or shape"
+ title="Find a name, type, setting or shape (/). Enter: next hit, Shift+Enter: previous one">
 <span id="hits" role="status"></span>
 <span class="tools" role="toolbar" aria-label="View">
 <button id="fit" title="Fit the drawing (0)">Fit</button>
@@ -217,16 +295,38 @@ def page(scene: Scene) -> str:
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
+<select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)" aria-label="Direction"></select>
+<button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
+<select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
+<details id="save"><summary title="Save as a file">Save</summary><div>
+<button data-save="svg all">Whole drawing, SVG</button>
+<button data-save="png all">Whole drawing, PNG</button>
+<button data-save="svg view">What is in view, SVG</button>
+<button data-save="png view">What is in view, PNG</button>
+</div></details>
 <button id="theme" title="Light or dark">Theme</button>
+<button id="keys" title="Keys and gestures (?)" aria-label="Keys and gestures">?</button>
 </span>
 <details id="problems" hidden><summary></summary><ul></ul></details>
 </header>
 <div class="work">
+<section id="costs" aria-label="Cost table" hidden></section>
+<div class="view">
 <main id="stage" tabindex="0" aria-label="{described}">
-{svg(scene, styled=False, root=f' id="drawing" data-rankdir="{scene.rankdir}"')}</main>
+{drawing}</main>
+<svg id="map" class="needless" aria-hidden="true" preserveAspectRatio="none"></svg>
+</div>
 <aside id="panel" role="complementary" aria-label="Details" hidden></aside>
 </div>
+<footer>
+<nav aria-label="Groups around the chosen box"><ol id="crumbs"></ol></nav>
+<div id="legend" hidden></div>
+<div id="traced" aria-live="polite" hidden><span></span>
+<button id="untrace" title="Show everything again (Escape)" aria-label="End the trace">×</button></div>
+</footer>
 <div id="card" role="tooltip" hidden></div>
+<dialog id="help" aria-label="Keys and gestures"><table>{KEYS}</table>
+<form method="dialog"><button>Close</button></form></dialog>
 <noscript><p>Without scripts the drawing is shown, but not the layers' details.</p></noscript>
 <script type="application/json" id="data">{data_text(data)}</script>
 <script>{code}</script>

@@ -1,17 +1,29 @@
-import { stage, drawing, fit, zoom, pan, centre, reveal, wasDragged, go, scaleOf } from "./page_view.js";
-import { data, make, short, card, panel } from "./page_panel.js";
-import { sheets, canOpen, isOpen, onDraw, change, uncover, spot, level, start } from "./page_sheets.js";
+import { stage, drawing, fit, zoom, pan, centre, bringOut, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
+import { data, make, button, short, card, panel } from "./page_panel.js";
+import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, turn, level, start } from "./page_sheets.js";
+import { find } from "./page_find.js";
+import { trace } from "./page_trace.js";
+import {} from "./page_map.js";
+import {} from "./page_save.js";
+import { chooser } from "./page_colour.js";
+import { toggleTable, showLine } from "./page_table.js";
 // Wires events to the view, the sheets and the panel.
 const boxes = new Map();
 const side = document.getElementById("panel");
 const tip = document.getElementById("card");
 const search = document.getElementById("search");
-const names = Object.keys(data.boxes);
+const status = document.getElementById("hits");
+const crumbs = document.getElementById("crumbs");
+const rankdir = document.getElementById("rankdir");
+const help = document.getElementById("help");
+const traced = document.getElementById("traced");
 let order = [];
 let hits = [];
 let found = new Set();
-let turn = -1;
+let holders = new Set();
+let hitAt = -1;
 let chosen = null;
+let tracing = null;
 
 // What is drawn has changed: find the boxes again, in reading order, and mark what is marked.
 function gather() {
@@ -19,51 +31,137 @@ function gather() {
   for (const element of drawing.querySelectorAll("[data-id]")) {
     boxes.set(element.dataset.id, element);
     element.setAttribute("tabindex", "-1");
-    element.classList.toggle("hit", found.has(element.dataset.id));
-    element.classList.toggle("chosen", element.dataset.id === chosen);
   }
   order = [...boxes.keys()];
-  near();
+  holders = new Set(hits.map(shownAs).filter((id) => !found.has(id)));
+  mark();
 }
 
-function near() {
-  const shown = chosen === null ? null : (boxes.get(chosen) || { dataset: {} }).dataset.rowOf || chosen;
-  for (const wire of drawing.querySelectorAll("g.wire")) {
-    wire.classList.toggle("near", shown !== null && (wire.dataset.from === shown || wire.dataset.to === shown));
+// Show on the drawing what is found, chosen and traced.
+function mark() {
+  const at = chosen === null ? null : shownAs(chosen);
+  const path = tracing && trace(tracing);
+  drawing.classList.toggle("traced", path !== null);
+  for (const { part, made } of alive.values()) {
+    for (const item of made) {
+      const id = item.dataset.id;
+      item.classList.toggle("hit", found.has(id));
+      item.classList.toggle("holds", holders.has(id));
+      item.classList.toggle("chosen", id !== undefined && id === chosen);
+      item.classList.toggle("near", at !== null && (part.from === at || part.to === at));
+      item.classList.toggle("on", path !== null && (path.boxes.has(part.id) || path.keys.has(part.wire || part.key)));
+    }
   }
+  for (const switcher of side.querySelectorAll("[data-way]")) switcher.setAttribute("aria-pressed", String(tracing?.way === switcher.dataset.way));
+  traced.hidden = path === null;
+  if (path) traced.firstElementChild.textContent = told(path.count);
+}
+
+const named = (id) => data.boxes[id].name || id;
+
+function told(count) {
+  const { way, id, other } = tracing;
+  const words = { inputs: `Leads to ${named(id)}`, outputs: `Comes from ${named(id)}`, paths: `Between ${named(id)} and ${other && named(other)}` };
+  return `${words[way]}: ${count === 1 ? "1 box" : `${count} boxes`}`;
+}
+
+function follow(way, id, other) {
+  const same = tracing && tracing.way === way && tracing.id === id;
+  tracing = same && way !== "paths" ? null : { way, id, other };
+  mark();
 }
 
 function choose(id, how) {
-  if (sheets.size && how === "go") {
+  if (how === "go") {
     uncover(id);
-    if (!boxes.has(id) && spot(id)) go(spot(id));
+    // What is out of view, or too small to be an element, is brought near.
+    for (const bring of [go, fill]) if (!boxes.has(id) && spot(id)) bring(spot(id));
   }
   const element = boxes.get(id);
   if (!element) return;
-  clear(false);
   chosen = id;
-  element.classList.add("chosen");
-  near();
+  if (tracing && tracing.id !== id && tracing.other !== id) tracing = null;
   side.replaceChildren(...panel(id, (other) => choose(other, "go")));
-  const close = Object.assign(make("button", "×"), { className: "close", title: "Close (Escape)" });
-  close.setAttribute("aria-label", "Close");
-  close.addEventListener("click", () => clear(true));
-  side.append(close);
+  side.prepend(tools(id), button("×", { className: "close", title: "Close (Escape)" }, letGo, "Close"));
   side.dataset.id = id;
   side.hidden = false;
   tip.hidden = true;
-  history.replaceState(null, "", "#" + encodeURIComponent(id));
+  lead(id);
+  mark();
+  showLine(id);
+  address("#" + encodeURIComponent(id));
   if (how === "go") centre(element);
-  boxes.get(id).focus({ preventScroll: true });
+  else bringOut(element);
+  element.focus({ preventScroll: true });
+}
+
+// Open or close the cost table; what was in the middle of the stage stays there.
+function costs() {
+  const [before, opener] = [stage.getBoundingClientRect(), document.getElementById("table")];
+  toggleTable((id) => choose(id, "go"));
+  const after = stage.getBoundingClientRect();
+  pan((after.width - before.width) / 2, (after.height - before.height) / 2);
+  opener.setAttribute("aria-expanded", opener.getAttribute("aria-expanded") !== "true");
+}
+
+// Another box is another entry of the browser's history.
+function address(hash) {
+  if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
+}
+
+function tools(id) {
+  const line = Object.assign(make("div"), { className: "tools" });
+  const traces = [["inputs", "Inputs", "Highlight all that leads here (i)"], ["outputs", "Outputs", "Highlight all that comes from here (o)"]];
+  for (const [way, text, title] of traces) {
+    const switcher = button(text, { title }, () => follow(way, id));
+    switcher.dataset.way = way;
+    line.append(switcher);
+  }
+  line.append(button("Copy name", { title: "Copy the name to the clipboard" }, (event) => copy(id, event.target)));
+  return line;
+}
+
+async function copy(text, says) {
+  try {
+    await navigator.clipboard.writeText(text);
+    says.textContent = "Copied";
+  } catch {
+    // Where the browser forbids it, the name is selected, ready for the reader's own keys.
+    getSelection().selectAllChildren(side.querySelector("h2"));
+    says.textContent = "Selected";
+  }
+}
+
+// Where a box is: the groups around it, each of them a way there.
+function lead(id) {
+  const root = button(document.title, { title: "The whole drawing" }, () => {
+    clear(true);
+    fit();
+  });
+  const trail = id === null ? [] : [...around(id), id];
+  const brief = trail.map((name, k) => (k && named(name).startsWith(`${trail[k - 1]}/`) ? named(name).slice(trail[k - 1].length + 1) : named(name)));
+  const groups = trail.slice(0, -1).map((group, k) => button(brief[k], { title: group }, () => visit(group)));
+  const last = trail.slice(-1).map(() => Object.assign(make("b", brief.at(-1)), { ariaCurrent: "location" }));
+  crumbs.replaceChildren(...[root, ...groups, ...last].map((part) => make("li", null, part)));
+}
+
+function visit(group) {
+  choose(group, "go");
+  fill(spot(group));
 }
 
 function clear(forget) {
-  if (chosen !== null && boxes.has(chosen)) boxes.get(chosen).classList.remove("chosen");
-  chosen = null;
-  near();
+  chosen = tracing = null;
+  lead(null);
+  mark();
   side.hidden = true;
   delete side.dataset.id;
-  if (forget) history.replaceState(null, "", location.pathname + location.search);
+  if (forget) address("");
+}
+
+function letGo() {
+  clear(true);
+  stage.focus();
 }
 
 // Open or close a group; its corner stays where it is on the screen.
@@ -74,14 +172,20 @@ function toggle(id) {
   if (boxes.has(id)) boxes.get(id).focus({ preventScroll: true });
 }
 
+function turnTo() {
+  turn(rankdir.value);
+  fit();
+  if (chosen !== null && spot(chosen)) go(spot(chosen));
+}
+
 function all(deeper) {
   change(level(deeper), deeper);
   fit();
 }
 
 function under(event) {
-  const element = event.target.closest && event.target.closest("[data-id]");
-  return element && drawing.contains(element) ? element.dataset.id : null;
+  const element = event.target.closest("[data-id]");
+  return element && drawing.contains(element) ? element.dataset.id : event.target.closest(".outlines") ? boxAt(...placeOn(event)) : null;
 }
 
 stage.addEventListener("click", (event) => {
@@ -89,7 +193,8 @@ stage.addEventListener("click", (event) => {
   const id = under(event);
   if (id !== null && event.target.closest(".sign")) toggle(id);
   else if (id === null) clear(true);
-  else choose(id);
+  else if (event.shiftKey && chosen !== null && chosen !== id) follow("paths", chosen, id);
+  else choose(id, boxes.has(id) ? "" : "go");
 });
 stage.addEventListener("dblclick", (event) => {
   const id = under(event);
@@ -110,71 +215,101 @@ stage.addEventListener("mousemove", (event) => {
 });
 stage.addEventListener("mouseleave", () => (tip.hidden = true));
 
-// The keyboard: arrows walk along wires and rows, + - 0 zoom, Enter pins, Escape closes.
+// The keyboard: arrows and n, p walk over boxes, Enter and Space choose and open, Shift with them shows paths.
 function step(forward) {
-  const here = document.activeElement.dataset ? document.activeElement.dataset.id : undefined;
+  if (!order.length) return;
+  const here = document.activeElement.dataset.id;
   const at = here === undefined ? (forward ? -1 : order.length) : order.indexOf(here);
   const next = boxes.get(order[(at + (forward ? 1 : -1) + order.length) % order.length]);
   next.focus({ preventScroll: true });
   reveal(next);
 }
+
+function enter(id, shift) {
+  if (id === undefined) return step(true);
+  if (shift && chosen !== null && chosen !== id) return follow("paths", chosen, id);
+  if (canOpen(id)) toggle(id);
+  choose(id);
+}
+
+function traceFrom(way, id) {
+  if (id !== undefined && id !== chosen) choose(id);
+  if (chosen !== null) follow(way, chosen);
+}
+
+const PAN = 60;
+const keys = {
+  "+": () => zoom(1.25),
+  "=": () => zoom(1.25),
+  "-": () => zoom(0.8),
+  0: fit,
+  "/": () => search.focus(),
+  t: costs,
+  r() {
+    rankdir.selectedIndex = (rankdir.selectedIndex + 1) % rankdir.length;
+    turnTo();
+  },
+  c: () => chooser.focus(),
+  n: () => step(true),
+  p: () => step(false),
+  i: (id) => traceFrom("inputs", id),
+  o: (id) => traceFrom("outputs", id),
+  Enter: enter,
+  " ": enter,
+  "?": () => help.showModal(),
+};
+for (const [key, x, y] of [["ArrowLeft", 1, 0], ["ArrowRight", -1, 0], ["ArrowUp", 0, 1], ["ArrowDown", 0, -1]]) {
+  keys[key] = (id, shift) => (id === undefined || shift ? pan(x * PAN, y * PAN) : step(x + y < 0));
+}
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Escape") {
-    clear(true);
-    stage.focus();
-    return;
+  if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+  if (event.key === "Escape") letGo();
+  else if (Object.hasOwn(keys, event.key) && !event.target.closest("header, aside, footer, section")) {
+    keys[event.key](document.activeElement.dataset.id, event.shiftKey);
+    event.preventDefault();
   }
-  if (event.target === search || event.target.closest("header, aside")) return;
-  const focused = document.activeElement.dataset && document.activeElement.dataset.id;
-  const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
-  if (event.key in moves) {
-    if (focused === undefined || event.shiftKey) pan(...moves[event.key]);
-    else step(event.key === "ArrowDown" || event.key === "ArrowRight");
-  } else if (event.key === "n" || event.key === "p") step(event.key === "n");
-  else if (event.key === "Enter" && focused !== undefined) {
-    if (canOpen(focused)) toggle(focused);
-    choose(focused);
-  }
-  else if (event.key === "Enter" && order.length) step(true);
-  else if (event.key === "+" || event.key === "=") zoom(1.25);
-  else if (event.key === "-") zoom(0.8);
-  else if (event.key === "0") fit();
-  else if (event.key === "/") search.focus();
-  else return;
-  event.preventDefault();
 });
 
-// Search: every box whose name, id or type holds the text; Enter goes to the next one.
 search.addEventListener("input", () => {
-  const text = search.value.trim().toLowerCase();
-  hits = text ? names.filter((id) => [id, data.boxes[id].name, data.boxes[id].type].some((part) => String(part || "").toLowerCase().includes(text))) : [];
+  const text = search.value.trim();
+  const result = text ? find(text) : [];
+  search.setAttribute("aria-invalid", String(result === null));
+  hits = result || [];
   found = new Set(hits);
-  turn = -1;
-  for (const [id, element] of boxes) element.classList.toggle("hit", found.has(id));
-  document.getElementById("hits").textContent = text ? `${hits.length} found` : "";
+  hitAt = -1;
+  status.textContent = result === null ? "no regular expression" : text ? `${hits.length} found` : "";
+  gather();
 });
 search.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !hits.length) return;
-  turn = (turn + (event.shiftKey ? hits.length - 1 : 1)) % hits.length;
-  choose(hits[turn], "go");
+  hitAt = event.shiftKey ? (Math.max(hitAt, 0) || hits.length) - 1 : (hitAt + 1) % hits.length;
+  choose(hits[hitAt], "go");
+  status.textContent = `${hitAt + 1} of ${hits.length}`;
   search.focus();
 });
 
-document.getElementById("fit").addEventListener("click", fit);
-document.getElementById("in").addEventListener("click", () => zoom(1.25));
-document.getElementById("out").addEventListener("click", () => zoom(0.8));
-document.getElementById("theme").addEventListener("click", () => {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-});
-
-for (const [id, deeper] of [["deeper", true], ["shallower", false]]) {
-  const button = document.getElementById(id);
-  button.hidden = !sheets.size;
-  button.addEventListener("click", () => all(deeper));
-}
+const clicks = {
+  fit,
+  in: () => zoom(1.25),
+  out: () => zoom(0.8),
+  table: costs,
+  deeper: () => all(true),
+  shallower: () => all(false),
+  untrace: () => {
+    tracing = null;
+    mark();
+  },
+  keys: () => help.showModal(),
+  theme() {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+  },
+};
+rankdir.append(...data.rankdirs.map((name) => make("option", name)));
+rankdir.addEventListener("change", turnTo);
+for (const [id, act] of Object.entries(clicks)) document.getElementById(id).addEventListener("click", () => act());
+for (const id of ["deeper", "shallower"]) document.getElementById(id).hidden = sheets.size < 2;
 
 const totals = data.totals;
 const parts = [];
@@ -188,13 +323,26 @@ if (data.problems.length) {
   notice.firstElementChild.textContent = data.problems.length === 1 ? "1 remark" : `${data.problems.length} remarks`;
   notice.lastElementChild.append(...data.problems.map((text) => make("li", text)));
 }
-function follow() {
-  const id = decodeURIComponent(location.hash.slice(1));
+
+function idOf(hash) {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+// The address names the chosen box: a link, back and forward lead to it.
+function arrive() {
+  const id = idOf(location.hash);
+  if (id === chosen) return;
   if (Object.hasOwn(data.boxes, id)) choose(id, "go");
+  else clear(false);
 }
 onDraw(gather);
 fit();
 start();
 gather();
-follow();
-addEventListener("hashchange", follow);
+clear(false);
+arrive();
+addEventListener("popstate", arrive);

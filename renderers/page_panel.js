@@ -8,6 +8,13 @@ export function make(name, text, ...children) {
   return element;
 }
 
+export function button(text, about, act, label) {
+  const made = Object.assign(make("button", text), { type: "button", ...about });
+  if (label) made.setAttribute("aria-label", label);
+  if (act) made.addEventListener("click", act);
+  return made;
+}
+
 export function short(number) {
   if (number === null || number === undefined) return "unknown";
   let size = number;
@@ -19,6 +26,8 @@ export function short(number) {
   }
   return String(number);
 }
+
+export const bytes = (number) => (number === null ? "unknown" : `${short(number)}${Math.abs(number) < 999.5 ? " B" : "B"}`);
 
 export function shape(dims) {
   if (!dims) return "unknown shape";
@@ -67,7 +76,7 @@ function figures(about) {
   ]) {
     const number = about[key];
     if (number === undefined || number === 0) continue;
-    const text = short(number) + (number === null ? "" : unit && !/ \D$/.test(short(number)) ? ` ${unit}` : unit);
+    const text = unit ? bytes(number) : short(number);
     found.push(number !== null && number >= 1000 ? [name, text, number.toLocaleString("en")] : [name, text]);
   }
   return found;

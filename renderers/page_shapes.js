@@ -11,16 +11,14 @@ export function element(name, attributes, ...children) {
 export function shapeOf(about) {
   const [kind, style, x, y, ...rest] = about;
   if (kind === "r") {
-    const [width, height, rx, fill] = rest;
-    const made = element("rect", { class: fill ? "" : style, x, y, width, height, rx });
+    const [width, height, rx] = rest;
+    const made = element("rect", { class: style, x, y, width, height, rx });
     if (style === "stub") made.setAttribute("stroke-dasharray", "3 2");
-    if (fill) made.setAttribute("fill", fill);
     return made;
   }
-  const [size, width, bold, anchor, text, fill, whole] = rest;
-  const made = element("text", { class: fill ? "" : style, x, y, "font-size": size, "text-anchor": anchor }, text);
+  const [size, width, bold, anchor, text, whole] = rest;
+  const made = element("text", { class: style, x, y, "font-size": size, "text-anchor": anchor }, text);
   if (bold) made.setAttribute("font-weight", "bold");
-  if (fill) made.setAttribute("fill", fill);
   if (text) {
     made.setAttribute("textLength", width);
     made.setAttribute("lengthAdjust", "spacingAndGlyphs");

@@ -1,38 +1,68 @@
 import { element, shapeOf, rounded } from "./page_shapes.js";
 import { warp, strandPoints } from "./page_warp.js";
 import { data } from "./page_panel.js";
-import { drawing, resize, onMove, visible } from "./page_view.js";
-// What is drawn: the page's own picture, or, where groups can open, sheets inside sheets. Only what is in view becomes elements.
+import { drawing, resize, onMove, inView } from "./page_view.js";
+// What is drawn: sheets inside sheets, one for each open group. Only what is in view becomes elements.
 const MARGIN = 16;
-const MANY = 2500;
+// Parts that are elements at one time, some three each.
+const MANY = 1200;
 export const sheets = new Map();
 const parents = new Map();
-const open = new Set(data.open || []);
-const flow = drawing.dataset.rankdir;
+const rowOf = new Map();
+const open = new Set(data.open);
 let layouts = new Map();
 let drawn = [];
 let places = new Map();
-const alive = new Map();
+// What is in the document now: by key, the part and its elements.
+export const alive = new Map();
 const listeners = [];
 const layers = {};
+let outlines = [];
+let wanting = false;
 
-for (const [id, given] of Object.entries(data.sheets || {})) {
-  const boxes = given.boxes.map(([name, kind, x, y, w, h, members, label, shapes, rows]) => {
-    parents.set(name, id);
-    for (const [row] of rows) parents.set(row, id);
-    return { name, kind, at: [x, y], size: [w, h], members, label, shapes, rows };
-  });
-  const strands = given.strands.map(([source, target, ports, flat, label, width, dashed, values]) => {
-    const points = [];
-    for (let k = 0; k < flat.length; k += 2) points.push([flat[k], flat[k + 1]]);
-    return { source, target, ports, points, label, width, dashed, values };
-  });
-  sheets.set(id, { ...given, boxes, strands });
+const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, k) => [flat[2 * k], flat[2 * k + 1]]);
+
+// Put all sheets together as they lie in a direction.
+function lay(rankdir) {
+  drawing.dataset.rankdir = rankdir;
+  for (const [id, given] of Object.entries(data.sheets)) {
+    const [size, places, lines, labels, ins, outs, title] = given.lays[data.rankdirs.indexOf(rankdir)];
+    const at = pairs(places);
+    const boxes = given.boxes.map(([name, kind, w, h, label, shapes, rows], k) => {
+      parents.set(name, id);
+      for (const [row] of rows) {
+        parents.set(row, id);
+        rowOf.set(row, name);
+      }
+      return { name, kind, at: at[k], size: [w, h], label, shapes, rows };
+    });
+    const strands = given.strands.map(([source, target, ports, label, width, dashed, values], k) => {
+      return { source, target, ports, points: pairs(lines[k]), label, spot: labels[k], width, dashed, values };
+    });
+    sheets.set(id, { size, boxes, strands, ins: pairs(ins), outs: pairs(outs), frame: given.title, title });
+  }
 }
 export const canOpen = (id) => id !== "" && sheets.has(id);
 export const isOpen = (id) => open.has(id);
 export const onDraw = (listener) => listeners.push(listener);
-export const above = (id) => parents.get(id);
+export const shown = () => drawn;
+export const spot = (id) => places.get(id);
+
+// The box at a point of the drawing.
+export function boxAt(x, y) {
+  const holds = ({ layer, at, size }) => layer === "boxes" && x >= at[0] && y >= at[1] && x <= at[0] + size[0] && y <= at[1] + size[1];
+  return drawn.find(holds)?.id ?? null;
+}
+
+// The groups around a box, outermost first.
+export function around(id) {
+  const found = [];
+  for (let here = parents.get(id); here; here = parents.get(here)) found.unshift(here);
+  return found;
+}
+
+// What stands for a box in the drawing: its outermost closed group, else the box that it is a row of, else itself.
+export const shownAs = (id) => around(id).find((group) => !open.has(group)) ?? rowOf.get(id) ?? id;
 
 function layoutOf(id) {
   const known = layouts.get(id);
@@ -46,6 +76,7 @@ function layoutOf(id) {
 // Everything that is shown, with where it is; elements are made when they come into view.
 function arrange() {
   layouts = new Map();
+  outlines = [];
   drawn = [];
   places = new Map();
   const waiting = [["", MARGIN, MARGIN]];
@@ -53,32 +84,38 @@ function arrange() {
     const [id, x, y] = waiting.pop();
     const sheet = sheets.get(id);
     const layout = layoutOf(id);
-    if (id !== "") drawn.push({ layer: "frames", key: `frame ${id}`, at: [x, y], size: layout.size, make: () => frame(id, sheet, layout, x, y) });
+    if (id !== "") drawn.push({ layer: "frames", key: `frame ${id}`, id, style: "group", at: [x, y], size: layout.size, make: () => frame(id, sheet, layout, x, y) });
     sheet.boxes.forEach((box, k) => {
       const { at, size } = layout.boxes[k];
       const place = [x + at[0], y + at[1]];
       places.set(box.name, { at: place, size });
       for (const [row] of box.rows) places.set(row, { at: place, size });
       if (layout.inner[k]) waiting.push([box.name, ...place]);
-      else drawn.push({ layer: "boxes", key: `box ${box.name}`, at: place, size, make: () => boxOf(box, place, id) });
+      else drawn.push({ layer: "boxes", key: `box ${box.name}`, id: box.name, style: box.shapes[0][1], at: place, size, make: () => boxOf(box, place, id) });
     });
     sheet.strands.forEach((strand, number) => {
-      strand.ports.forEach((pair, k) => {
-        const points = strandPoints(sheet, layout, strand, pair, flow).map(([a, b]) => [a + x, b + y]);
+      // Only at an open group do the wires of a strand part.
+      const parted = layout.inner[strand.source] || layout.inner[strand.target];
+      strand.ports.slice(0, parted ? undefined : 1).forEach((pair, k) => {
+        const points = strandPoints(sheet, layout, strand, pair, drawing.dataset.rankdir).map(([a, b]) => [a + x, b + y]);
         const xs = points.map((p) => p[0]);
         const ys = points.map((p) => p[1]);
         const low = [Math.min(...xs), Math.min(...ys)];
         const size = [Math.max(...xs) - low[0], Math.max(...ys) - low[1]];
         const arrives = strand.target >= 0 && !(layout.inner[strand.target] && pair[1] >= 0);
-        const make = () => wire(strand, points, arrives, name(sheet, strand.source, id), name(sheet, strand.target, id));
-        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, at: low, size, make });
+        const [from, to] = [name(sheet, strand.source, id), name(sheet, strand.target, id)];
+        const tail = strand.source < 0 || layout.inner[strand.source] ? joint(from, strand.source < 0, pair[0]) : from;
+        const head = strand.target < 0 || layout.inner[strand.target] ? joint(to, strand.target >= 0, pair[1]) : to;
+        const make = () => wire(strand, points, arrives, from, to);
+        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, from, to, tail, head, points, at: low, size, make });
         if (!k && strand.label) {
           const wide = strand.label[5];
-          const near = nearest(strand.points, [strand.label[2], strand.label[3] - 4]);
+          const [left, top] = strand.spot;
+          const near = nearest(strand.points, [left, top - 4]);
           const spot = layout.point(near);
-          const place = [x + spot[0] + strand.label[2] - near[0], y + spot[1] + strand.label[3] - near[1]];
+          const place = [x + spot[0] + left - near[0], y + spot[1] + top - near[1]];
           const room = { at: [place[0] - wide / 2 - 2, place[1] - 10], size: [wide + 4, 13] };
-          drawn.push({ layer: "labels", key: `label ${id} ${number}`, ...room, make: () => label(strand, place, id) });
+          drawn.push({ layer: "labels", key: `label ${id} ${number}`, wire: `wire ${id} ${number} 0`, ...room, make: () => label(strand, place, id) });
         }
       });
     });
@@ -102,6 +139,8 @@ function nearest(points, [x, y]) {
   return best;
 }
 
+// Where a wire passes the border of an open group; the wire on the other side has the same.
+const joint = (id, enters, port) => `${id}\0${enters ? "in" : "out"}\0${port}`;
 const name = (sheet, number, id) => (number < 0 ? id : sheet.boxes[number].name);
 
 function place(group, x, y) {
@@ -128,7 +167,7 @@ function frame(id, sheet, layout, x, y) {
   const [rect, title] = sheet.frame.map((about) => shapeOf(about));
   rect.setAttribute("width", layout.size[0].toFixed(1));
   rect.setAttribute("height", layout.size[1].toFixed(1));
-  const left = layout.point([sheet.frame[1][2], 0])[0];
+  const left = layout.point([sheet.title, 0])[0];
   title.setAttribute("x", left.toFixed(1));
   group.append(rect, title, sign(left + sheet.frame[1][5] + 15, 14, true));
   return [group];
@@ -175,22 +214,48 @@ function label(strand, at, id) {
   return [place(element("g", { class: "label" }, halo, text), ...at)];
 }
 
+// The parts to make: all if they are few, else those in view and half a screen around it, or in view alone. Where even these are
+// too many, boxes are some pixels large: the frames of groups, and the outlines of all else.
+function worthMaking() {
+  const within = (spare) => {
+    const [x, y, w, h] = inView();
+    const [left, top, right, bottom] = [x - w * spare, y - h * spare, x + w * (1 + spare), y + h * (1 + spare)];
+    return drawn.filter(({ at, size }) => at[0] <= right && at[1] <= bottom && at[0] + size[0] >= left && at[1] + size[1] >= top);
+  };
+  const found = wanting || drawn.length <= MANY ? drawn : [0.5, 0].map(within).find((some) => some.length <= MANY);
+  const far = found ? [] : outlinesOf();
+  if (layers.outlines.firstChild !== (far[0] ?? null)) layers.outlines.replaceChildren(...far);
+  return found || within(0).filter((part) => part.layer === "frames").slice(0, MANY);
+}
+
+// All that is shown as one path a kind: thousands of boxes are a dozen elements.
+export function outlinesOf() {
+  if (!outlines.length) {
+    const paths = new Map([["group", ""], ["wire", ""]]);
+    for (const { layer, style, at, size, points } of drawn) {
+      if (layer === "labels") continue;
+      const kind = layer === "wires" ? "wire" : style.replace("box-", "accent-");
+      const [x, y, w, h] = [...at, ...size].map(Math.round);
+      const line = points ? `M${points.map((p) => p.map(Math.round)).join("L")}` : `M${x} ${y}h${w}v${h}h${-w}z`;
+      paths.set(kind, (paths.get(kind) ?? "") + line);
+    }
+    outlines = [...paths].map(([kind, d]) => element("path", { class: kind, d }));
+  }
+  return outlines;
+}
+
 // Make what has come into view, drop what has left it.
 function paint() {
-  const all = drawn.length <= MANY;
-  const [left, top, right, bottom] = visible();
   const wanted = new Set();
   const fresh = { frames: [], wires: [], boxes: [], labels: [] };
-  for (const part of drawn) {
-    const [x, y] = part.at;
-    if (!all && (x > right || y > bottom || x + part.size[0] < left || y + part.size[1] < top)) continue;
+  for (const part of worthMaking()) {
     wanted.add(part.key);
     if (alive.has(part.key)) continue;
     const made = part.make();
-    alive.set(part.key, made);
+    alive.set(part.key, { part, made });
     fresh[part.layer].push(...made);
   }
-  for (const [key, made] of alive) {
+  for (const [key, { made }] of alive) {
     if (wanted.has(key)) continue;
     for (const item of made) item.remove();
     alive.delete(key);
@@ -199,9 +264,22 @@ function paint() {
   if (Object.values(fresh).some((made) => made.length)) for (const listener of listeners) listener();
 }
 
-function redraw() {
+// Make everything an element, to save or print it, or go back to what is in view.
+export function makeAll(all) {
+  wanting = all;
+  paint();
+}
+addEventListener("beforeprint", () => makeAll(true));
+addEventListener("afterprint", () => makeAll(false));
+
+export function turn(rankdir) {
+  lay(rankdir);
+  redraw();
+}
+
+export function redraw() {
   arrange();
-  for (const made of alive.values()) for (const item of made) item.remove();
+  for (const { made } of alive.values()) for (const item of made) item.remove();
   alive.clear();
   paint();
 }
@@ -217,34 +295,23 @@ export function change(ids, opened, at) {
 
 // Open everything around a box, so that it is drawn.
 export function uncover(id) {
-  const closed = [];
-  for (let here = parents.get(id); here; here = parents.get(here)) if (!open.has(here)) closed.push(here);
+  const closed = around(id).filter((group) => !open.has(group));
   if (closed.length) change(closed, true);
 }
 
-export const spot = (id) => places.get(id);
-
 // The groups of the outermost closed level, or of the innermost open one.
 export function level(deeper) {
-  const depth = (id) => {
-    let count = 0;
-    for (let here = id; here; here = parents.get(here)) count++;
-    return count;
-  };
-  const shown = (id) => {
-    for (let here = parents.get(id); here; here = parents.get(here)) if (!open.has(here)) return false;
-    return true;
-  };
-  const found = [...sheets.keys()].filter((id) => id !== "" && shown(id) && open.has(id) !== deeper);
-  const depths = found.map(depth);
+  const found = [...sheets.keys()].filter((id) => id !== "" && shownAs(id) === id && open.has(id) !== deeper);
+  const depths = found.map((id) => around(id).length);
   const edge = deeper ? Math.min(...depths) : Math.max(...depths);
   return found.filter((_, k) => depths[k] === edge);
 }
 
-if (sheets.size) {
-  for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
-  for (const layer of ["frames", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
-  arrange();
-  onMove(() => drawn.length > MANY && paint());
-}
-export const start = () => sheets.size && paint();
+for (const group of [...drawing.querySelectorAll(":scope > g")]) group.remove();
+// The page's still picture is one image; what is drawn here are boxes that can be entered one by one.
+drawing.setAttribute("role", "group");
+for (const layer of ["frames", "outlines", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
+lay(data.rankdirs[0]);
+arrange();
+onMove(() => drawn.length > MANY && paint());
+export const start = paint;

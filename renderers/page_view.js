@@ -12,12 +12,12 @@ function apply() {
   for (const watcher of watchers) watcher();
 }
 
-// The part of the drawing that is in view, with half a screen around it: left, top, right, bottom.
-export function visible() {
+export const extent = () => [size.w, size.h];
+
+// The part of the drawing that is in view: left, top, width, height.
+export function inView() {
   const room = stage.getBoundingClientRect();
-  const [w, h] = [room.width / view.k, room.height / view.k];
-  const [x, y] = [-view.x / view.k, -view.y / view.k];
-  return [x - w / 2, y - h / 2, x + w * 1.5, y + h * 1.5];
+  return [-view.x / view.k, -view.y / view.k, room.width / view.k, room.height / view.k];
 }
 
 export function resize(width, height) {
@@ -36,7 +36,8 @@ export function resize(width, height) {
 export const scaleOf = () => view.k;
 
 export function fit() {
-  const room = stage.getBoundingClientRect();
+  const { left, top, right, bottom } = free();
+  const room = { width: right - left, height: bottom - top };
   const whole = Math.min(room.width / size.w, room.height / size.h);
   // A long chain is shown from its beginning, across its width, rather than whole as a sliver.
   const across = Math.max(room.width / size.w, room.height / size.h);
@@ -66,21 +67,56 @@ export function pan(dx, dy) {
   apply();
 }
 
-export function centre(element) {
-  const room = stage.getBoundingClientRect();
-  if (view.k < 0.5) zoom(0.8 / view.k);
-  const box = element.getBoundingClientRect();
-  const covered = room.width > 700 && !document.getElementById("panel").hidden ? 340 : 0;
-  // Of a box larger than the view, its beginning is shown.
-  const wide = Math.min(box.width, room.width - covered - 24);
-  const high = Math.min(box.height, room.height - 24);
-  pan(room.left + (room.width - covered) / 2 - box.left - wide / 2, room.top + room.height / 2 - box.top - high / 2);
+// What the panel leaves free of the stage, on the screen: it covers the right of a wide one, the lower part of a narrow one.
+function free() {
+  const { left, top, right, bottom } = stage.getBoundingClientRect();
+  const panel = document.getElementById("panel");
+  if (panel.hidden) return { left, top, right, bottom };
+  const cover = panel.getBoundingClientRect();
+  return innerWidth > 640 ? { left, top, right: Math.min(right, cover.left), bottom } : { left, top, right, bottom: Math.min(bottom, cover.top) };
 }
 
-// Bring a place of the drawing into the middle.
-export function go(place) {
+export function centre(element) {
+  if (view.k < 0.5) zoom(0.8 / view.k);
+  const { left, top, right, bottom } = free();
+  const box = element.getBoundingClientRect();
+  // Of a box larger than the view, its beginning is shown.
+  const wide = Math.min(box.width, right - left - 24);
+  const high = Math.min(box.height, bottom - top - 24);
+  pan((left + right - wide) / 2 - box.left, (top + bottom - high) / 2 - box.top);
+}
+
+// Bring a box out from under the panel.
+export function bringOut(element) {
+  const { right, bottom } = free();
+  const box = element.getBoundingClientRect();
+  if (box.left > right - 24 || box.top > bottom - 24) centre(element);
+}
+
+// Where on the drawing a pointer is.
+export function placeOn(event) {
   const room = stage.getBoundingClientRect();
-  pan(room.width / 2 - (place.at[0] + place.size[0] / 2) * view.k - view.x, room.height / 2 - (place.at[1] + Math.min(place.size[1] / 2, room.height / 2 / view.k)) * view.k - view.y);
+  return [(event.clientX - room.left - view.x) / view.k, (event.clientY - room.top - view.y) / view.k];
+}
+
+// Bring a point of the drawing into the middle.
+export function goTo(x, y) {
+  const [left, top, w, h] = inView();
+  pan((left + w / 2 - x) * view.k, (top + h / 2 - y) * view.k);
+}
+
+// Bring a place of the drawing into the middle; of a long one, its beginning.
+export function go({ at, size: [w, h] }) {
+  goTo(at[0] + w / 2, at[1] + Math.min(h, inView()[3]) / 2);
+}
+
+// Show a place of the drawing as large as the stage allows.
+export function fill({ at, size: [w, h] }) {
+  const { left, top, right, bottom } = free();
+  view.k = Math.min(1.25, (right - left) / (w + 48), (bottom - top) / (h + 48));
+  view.x = (right - left) / 2 - (at[0] + w / 2) * view.k;
+  view.y = (bottom - top) / 2 - (at[1] + h / 2) * view.k;
+  apply();
 }
 
 export function reveal(element) {

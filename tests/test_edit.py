@@ -565,7 +565,7 @@ def test_broken_text_keeps_the_last_graph_and_shows_the_line(visit: Any) -> None
     assert remark.inner_text().startswith("Line 24") and "expected after 'oops'" in remark.inner_text()
     page.locator("#text").press("Control+Home")
     remark.locator("button").click()
-    assert page.locator(".line.here .number").inner_text() == "24"
+    page.locator(".line.here .number", has_text="24").wait_for()
     for _ in range(5):
         page.keyboard.press("Backspace")
     bad.wait_for(state="detached")

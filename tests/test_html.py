@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import os
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,8 +26,9 @@ from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.scopes import Scope
 from graphviz_nets.renderers import draw
 from graphviz_nets.renderers.html import HERE, MODULES
+from tests.conftest import ALL, ROOT
 
-FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "caffe"
+FIXTURES = ROOT / "fixtures" / "caffe"
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -213,6 +217,14 @@ def test_hostile_names_are_text(visit: Any) -> None:
         element.dispatch_event("click")
         panel = page.get_by_role("complementary")
         assert panel.get_attribute("data-id") == element.get_attribute("data-id")
+        page.keyboard.press("i")
+        assert "\u202e" not in page.locator("footer").inner_text()
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("columnheader", name="Name").get_by_role("button").click()
+    page.locator("#colour").select_option(label="Colour: Data type")
+    page.get_by_role("searchbox").fill("<script>")
+    assert page.get_by_role("status").inner_text() != "0 found"
+    assert page.locator("#drawing script, #costs script, footer script, #costs img, aside svg").count() == 0
     assert "<script>alert(1)</script>" in page.locator("#problems").inner_text()
     assert visible("\0nul") in page.locator("#drawing").inner_html()
 
@@ -386,7 +398,502 @@ def test_a_large_page_draws_what_is_in_view(visit: Any) -> None:
     alive = page.locator("#drawing g.box").count()
     assert 10 < alive < 600
     far = next(node.id for node in reversed(large.graph.nodes))
+    page.evaluate("location.hash = '%'")  # no name; nothing happens
     page.evaluate("id => (location.hash = encodeURIComponent(id))", far)
     box(page, far).wait_for(state="visible", timeout=5000)
     assert page.get_by_role("complementary").get_attribute("data-id") == far
     assert page.locator("#drawing g.box").count() < 900
+
+
+# Finding one's way ------------------------------------------------------------------------------------------------
+
+
+def test_modules_import_what_there_is_and_use_it() -> None:
+    texts = {name: (HERE / name).read_text("utf-8") for name in MODULES}
+    for name, text in texts.items():
+        for names, source in re.findall(r'^import \{(.*)\} from "\./(.*)";', text, re.MULTILINE):
+            assert MODULES.index(source) < MODULES.index(name)
+            for wanted in filter(None, map(str.strip, names.split(","))):
+                assert re.search(rf"^export (?:function\*?|const|let) {wanted}\b", texts[source], re.MULTILINE), wanted
+                assert len(re.findall(rf"\b{wanted}\b", text)) > 1, (name, wanted)
+
+
+def test_top_level_names_are_unique_across_modules() -> None:
+    names = [
+        name
+        for module in MODULES
+        for name in re.findall(
+            r"^(?:export )?(?:function\*?|const|let) (\w+)", (HERE / module).read_text("utf-8"), re.MULTILINE
+        )
+    ]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_breadcrumbs_name_the_groups_around_a_box_and_lead_there(visit: Any) -> None:
+    page = visit(grouped(), "#stage1/block0/Sin", depth=0, repeats=False)
+    crumbs = page.get_by_role("navigation")
+    parts = [item.inner_text() for item in crumbs.get_by_role("listitem").all()]
+    assert parts == ["grouped", "stage1", "block0", "Sin"]
+    crumbs.get_by_role("button", name="stage1", exact=True).click()
+    assert page.get_by_role("complementary").get_attribute("data-id") == "stage1"
+    room = page.locator("#stage").bounding_box()
+    frame = box(page, "stage1").bounding_box()
+    assert room["y"] <= frame["y"] and frame["y"] + frame["height"] <= room["y"] + room["height"]
+    crumbs.get_by_role("button", name="grouped").press("Enter")
+    assert page.get_by_role("complementary").is_hidden() and len(crumbs.get_by_role("listitem").all()) == 1
+
+
+def test_the_map_shows_and_moves_the_view(visit: Any) -> None:
+    page = visit(grouped(), depth="all", repeats=False)
+    chart = page.locator("#map")
+    assert chart.is_visible() and chart.locator("path").count() < 20
+    room = chart.bounding_box()
+    before = box(page, "stage0").bounding_box()
+    page.mouse.click(room["x"] + room["width"] / 2, room["y"] + room["height"] - 3)
+    after = box(page, "stage0").bounding_box()
+    assert after["y"] < before["y"] - 300
+    lens = chart.locator(".lens").bounding_box()
+    assert lens["y"] + lens["height"] > room["y"] + room["height"] - 6
+    assert visit(lenet()).locator("#map").is_hidden()  # all of it is in view
+    assert visit(grouped(), width=375, depth="all").locator("#map").is_hidden()
+
+
+def test_search_reads_types_settings_shapes_and_regular_expressions(visit: Any) -> None:
+    page = visit(lenet())
+    search = page.get_by_role("searchbox")
+    status = page.get_by_role("status")
+    for text, found in [
+        ("/^conv\\d$/", 2),
+        ("innerproduct", 2),
+        ("num_output: 50", 2),
+        ("64x20x24x24", 2),
+        ("64×20×24×24", 2),
+        ("nothing", 0),
+    ]:
+        search.fill(text)
+        assert status.inner_text() == f"{found} found", text
+    search.fill("/(/")
+    assert search.get_attribute("aria-invalid") == "true" and "expression" in status.inner_text()
+    search.fill("/^(conv|pool)/")
+    seen = []
+    for key in ("Enter", "Enter", "Shift+Enter", "Shift+Enter"):
+        search.press(key)
+        seen.append((page.get_by_role("complementary").get_attribute("data-id"), status.inner_text()))
+    assert seen == [("conv1", "1 of 4"), ("pool1", "2 of 4"), ("conv1", "1 of 4"), ("pool2", "4 of 4")]
+
+
+def test_a_closed_group_shows_that_it_holds_a_hit(visit: Any) -> None:
+    page = visit(grouped(), depth=0, repeats=False)
+    page.get_by_role("searchbox").fill("/stage1.block1.Tanh/")
+    assert page.locator("g.box.holds").evaluate_all("all => all.map((g) => g.dataset.id)") == ["stage1"]
+
+
+def diamond() -> Model:
+    op = Builder("diamond")
+    a = op.Abs(op.input("x", "float32", (1, 8)))
+    op.scope = ("arms",)
+    left, right = op.Sin(a), op.Cos(a)
+    op.scope = ()
+    joined = op.Add(left, right)
+    return op.model([op.Neg(joined), op.Exp(op.Tanh(a))])
+
+
+ON = """all => all.filter((g) => g.classList.contains('on'))
+             .map((g) => g.dataset.id || `${g.dataset.from}>${g.dataset.to}`)"""
+
+
+@pytest.mark.parametrize("depth", [0, "all"])
+def test_traces_follow_wires_through_open_and_closed_groups(visit: Any, depth: Any) -> None:
+    page = visit(diamond(), depth=depth)
+    inside = {"arms", "arms/Sin", "arms/Cos"} if depth == "all" else {"arms"}
+
+    def on() -> set[str]:
+        return set(page.locator("#drawing g.box").evaluate_all(ON))
+
+    box(page, "Add").click(position={"x": 12, "y": 12})
+    page.get_by_role("button", name="Inputs").click()
+    assert on() == {"x", "Abs", "Add"} | inside
+    assert page.get_by_role("button", name="Inputs").get_attribute("aria-pressed") == "true"
+    wires = page.locator("g.wire.on")
+    assert {"Add>Neg", "Abs>Tanh"}.isdisjoint(wires.evaluate_all(ON))
+    width = "e => parseFloat(getComputedStyle(e.querySelector('path')).strokeWidth)"
+    assert wires.first.evaluate(width) >= 3 > page.locator("g.wire:not(.on)").first.evaluate(width)
+    page.keyboard.press("Escape")
+    assert on() == set() and page.locator("#drawing.traced").count() == 0
+    box(page, "Abs").focus()
+    page.keyboard.press("o")
+    assert on() == {"Abs", "Add", "Neg", "Tanh", "Exp"} | inside
+    page.keyboard.press("o")
+    assert on() == set()
+    box(page, "Neg").click(position={"x": 12, "y": 12}, modifiers=["Shift"])
+    assert on() == {"Abs", "Add", "Neg"} | inside
+    assert page.locator("#traced span").inner_text() == f"Between Abs and Neg: {2 if depth == 0 else 3} boxes"
+    page.get_by_role("button", name="End the trace").click()
+    assert on() == set() and page.locator("#traced").is_hidden()
+
+
+def test_a_trace_goes_on_where_a_group_is_opened(visit: Any) -> None:
+    page = visit(diamond(), depth=0)
+    box(page, "Abs").click(position={"x": 12, "y": 12})
+    page.keyboard.press("o")
+    box(page, "arms").locator(".sign").click()
+    assert "arms/Sin" in page.locator("#drawing g.box").evaluate_all(ON)
+
+
+# The cost table ---------------------------------------------------------------------------------------------------
+
+
+def cells(page: Any, column: int) -> list[str]:
+    found = page.locator(f"#costs tbody tr:not([aria-hidden]) td:nth-child({column})").all_text_contents()
+    return [text.strip() for text in found]
+
+
+def test_the_cost_table_sorts_and_is_linked_with_the_boxes(visit: Any) -> None:
+    page = visit(lenet())
+    opener = page.get_by_role("button", name="Table")
+    assert opener.get_attribute("aria-expanded") == "false" and page.get_by_role("table").count() == 0
+    page.locator("#stage").focus()
+    page.keyboard.press("t")
+    assert opener.get_attribute("aria-expanded") == "true"
+    assert cells(page, 1) == ["data", "conv1", "pool1", "conv2", "pool2", "ip1", "relu1", "ip2", "prob"]
+    head = page.get_by_role("columnheader", name="Parameters")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert cells(page, 1)[:4] == ["ip1", "conv2", "ip2", "conv1"]
+    assert cells(page, 3)[:2] == ["401 k", "25.1 k"]
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending" and cells(page, 1)[-1] == "ip1"
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "none" and cells(page, 1)[1] == "conv1"
+    page.get_by_role("cell", name="conv2").click()
+    panel = page.get_by_role("complementary")
+    assert panel.get_attribute("data-id") == "conv2"
+    box(page, "ip1").click(position={"x": 12, "y": 12})
+    assert page.locator("#costs tr[aria-current] td").first.text_content() == "ip1"
+    page.locator("#costs tr[aria-current] button").press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert panel.get_attribute("data-id") == "relu1"
+    opener.click()
+    assert page.locator("#costs").is_hidden() and opener.get_attribute("aria-expanded") == "false"
+
+
+def test_a_line_in_a_closed_group_opens_it_and_runs_count_their_times(visit: Any) -> None:
+    op = Builder("run")
+    x = op.input("x", "float32", (1, 8))
+    for k in range(3):
+        op.scope = (f"block{k}",)
+        x = op.Add(op.MatMul(x, op.weight(f"w{k}", (8, 8))), x)
+    page = visit(op.model([x]), depth=0, width=375)
+    page.get_by_role("button", name="Table").click()
+    assert page.locator("#stage").bounding_box()["height"] > 150
+    assert cells(page, 3) == ["", "×3", "×3"]
+    page.get_by_role("cell", name="block0/MatMul").click()
+    assert box(page, "block0").get_attribute("aria-expanded") == "true"
+
+
+def test_ten_thousand_lines_are_few_elements(visit: Any) -> None:
+    op = Builder("large")
+    x = op.input("x", "float32", (1, 8))
+    for k in range(10_000):
+        op.scope = (f"g{k // 1000}", f"h{k // 50}")
+        x = op.Sin(x) if k % 3 else op.Cos(x)
+    page = visit(op.model([x]), depth=1, repeats=False, group="scopes")
+    page.get_by_role("button", name="Table").click()
+    table = page.get_by_role("table", name="Cost of each layer")
+    rows = int(table.get_attribute("aria-rowcount"))
+    assert page.locator("#costs tr").count() < 100
+    page.get_by_role("columnheader", name="Activations").get_by_role("button").click()
+    page.locator("#costs button").last.focus()
+    page.keyboard.press("End")
+    focused = "document.activeElement.closest('tr').getAttribute('aria-rowindex')"
+    assert page.evaluate(focused) == str(rows)
+    assert page.locator("body *").count() < 4000
+
+
+def test_from_afar_boxes_are_outlines(visit: Any) -> None:
+    op = Builder("wide")
+    ends = []
+    for chain in range(30):
+        op.scope = (f"chain{chain}",)
+        x = op.input(f"x{chain}", "float32", (1, chain + 1))
+        for k in range(30):
+            x = op.Sin(x) if k % 3 else op.Cos(x)
+        ends.append(x)
+    page = visit(op.model(ends), depth="all", repeats=False, group="scopes")
+    page.evaluate("for (let k = 0; k < 12; k++) document.getElementById('out').click()")
+    assert page.locator("#drawing .outlines path").count() in range(3, 20)
+    assert page.locator("#drawing g.box").count() == 30 and page.locator("body *").count() < 1000  # frames are left
+    for event, outlines in (("beforeprint", 0), ("afterprint", 4)):
+        page.evaluate(f"dispatchEvent(new Event('{event}'))")
+        assert page.locator("#drawing .outlines path").count() == outlines
+    page.get_by_role("searchbox").fill("/^chain7.Cos/")
+    page.get_by_role("searchbox").press("Enter")
+    assert page.get_by_role("complementary").get_attribute("data-id") == "chain7/Cos"
+    assert box(page, "chain7/Cos").bounding_box()["height"] > 20
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Fit").click()
+    for _ in range(2):
+        page.get_by_role("button", name="Zoom in").click()
+    assert page.locator("#drawing .outlines path").count() == 0
+    assert page.locator("body *").count() < 5000
+
+
+# Colours ----------------------------------------------------------------------------------------------------------
+
+FILLS = """all => Object.fromEntries(all.map((g) => [g.dataset.id, [
+  getComputedStyle(g.querySelector('rect')).fill, g.querySelector('text + text')?.textContent || '',
+  Number(g.querySelector('.bar')?.getAttribute('width') || 0)]]))"""
+
+
+def contrast(one: str, two: str) -> float:
+    """Return W3C's contrast of two CSS colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        return sum(
+            share * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4)
+            for share, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+        )
+
+    low, high = sorted((luminance(one), luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_boxes_are_coloured_by_a_number_that_also_stands_in_them(visit: Any, scheme: str) -> None:
+    page = visit(lenet(), scheme=scheme)
+    drawn = page.locator("#drawing g.box")
+    kinds = drawn.evaluate_all(FILLS)
+    page.locator("#colour").select_option(label="Colour: Parameters")
+    found = drawn.evaluate_all(FILLS)
+    assert found["ip1"][1:] == ["401 k", max(bar for _, _, bar in found.values())]
+    assert found["pool1"][1:] == ["0", 0] and found["ip1"][0] != found["pool1"][0] != kinds["pool1"][0]
+    legend = page.locator("#legend")
+    assert legend.inner_text().split("\n")[0] == "Parameters" and "≤ 401 k" in legend.inner_text()
+    for name in ("ip1", "conv2", "pool1"):
+        pair = box(page, name).evaluate(
+            "g => [getComputedStyle(g.querySelector('rect')).fill, getComputedStyle(g.querySelector('text')).fill]"
+        )
+        assert contrast(*pair) > 4.2, (name, pair)
+    outside = drawn.evaluate_all(
+        """all => all.filter((g) => {
+             const room = g.querySelector('rect').getBoundingClientRect();
+             return [...g.querySelectorAll('text, .bar')].some((t) => t.getBoundingClientRect().right > room.right + 1);
+           }).map((g) => g.dataset.id)"""
+    )
+    assert outside == []
+    page.locator("#colour").select_option(label="Colour: Kind")
+    assert drawn.evaluate_all(FILLS) == kinds and legend.is_hidden()
+
+
+def test_an_overlay_and_data_types_colour_boxes(visit: Any) -> None:
+    page = visit(lenet(), overlay={"conv1": 0.5, "conv2": 1.5, "ip1": 2.5}, overlay_title="latency")
+    assert page.locator("#colour option:checked").inner_text() == "Colour: latency"
+    found = page.locator("#drawing g.box").evaluate_all(FILLS)
+    assert len({found[name][0] for name in ("conv1", "conv2", "ip1", "pool1")}) == 4
+    assert "2.5" in box(page, "ip1").text_content() and "latency" in page.locator("#legend").inner_text()
+    page.locator("#stage").focus()
+    page.keyboard.press("c")
+    page.locator("#colour").select_option(label="Colour: Data type")
+    assert page.locator("#legend").inner_text().split() == ["Data", "type", "float32"]
+    assert page.locator("#drawing g.box").evaluate_all(FILLS)["pool1"][1] == "float32"
+
+
+def test_colours_follow_what_is_open(visit: Any) -> None:
+    op = Builder("open")
+    x = op.input("x", "float32", (1, 8))
+    for k in (4, 40):
+        op.scope = (f"block{k}",)
+        x = op.MatMul(x, op.weight(f"w{k}", (8 if k == 4 else 4, k)))
+        x = op.MatMul(x, op.weight(f"v{k}", (k, 4)))
+    page = visit(op.model([x]), depth=0)
+    page.locator("#colour").select_option(label="Colour: Parameters")
+    assert "≤ 320" in page.locator("#legend").inner_text()
+    box(page, "block40").locator(".sign").click()
+    assert "≤ 160" in page.locator("#legend").inner_text()
+    assert page.locator("#drawing g.valued[data-parent=block40]").count() == 2
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "RL"])
+def test_the_drawing_turns_to_every_direction(visit: Any, rankdir: str) -> None:
+    page = visit(grouped(), depth="all", rankdir=rankdir, repeats=False)
+    chooser = page.get_by_role("combobox", name="Direction")
+    assert chooser.input_value() == rankdir
+    start = page.evaluate(SCENE)
+    for way, axis, ahead in [("TB", "y", 1), ("BT", "y", -1), ("LR", "x", 1), ("RL", "x", -1)]:
+        chooser.select_option(way)
+        found = page.evaluate(SCENE)
+        assert scene_faults(found) == []
+        at = {one["id"]: one for one in found["boxes"]}
+        assert (at["stage1"][axis] - at["stage0"][axis]) * ahead > 0
+        if way == "LR":
+            fresh = visit(grouped(), depth="all", rankdir=way, repeats=False).evaluate(SCENE)
+            assert sorted(map(str, fresh["boxes"])) == sorted(map(str, found["boxes"]))
+    page.locator("#stage").focus()
+    while chooser.input_value() != rankdir:
+        page.keyboard.press("r")
+    assert page.evaluate(SCENE) == start
+
+
+# Taking it away ---------------------------------------------------------------------------------------------------
+
+
+def saved(page: Any, choice: str) -> bytes:
+    with page.expect_download() as got:
+        page.locator("#save summary").click()
+        page.get_by_role("button", name=choice).click()
+    content: bytes = Path(got.value.path()).read_bytes()
+    return content
+
+
+def test_a_saved_svg_stands_alone_and_shows_what_is_shown(visit: Any) -> None:
+    page = visit(grouped(), depth=0, repeats=False)
+    box(page, "stage1").locator(".sign").click()
+    root = ElementTree.fromstring(saved(page, "Whole drawing, SVG"))
+    ids = {element.get("data-id") for element in root.iter() if element.get("data-id")}
+    assert ids == {one["id"] for one in page.evaluate(SCENE)["boxes"]} and "stage1/block1" in ids
+    assert not [element.tag for element in root.iter() if element.get("class") or element.get("style")]
+    rects = [element for element in root.iter() if element.tag.endswith("rect")]
+    assert all(re.match(r"rgb|none", element.get("fill", "")) for element in rects)
+    style = next(element for element in root.iter() if element.tag.endswith("style")).text or ""
+    assert style.startswith("@font-face") and "http" not in style
+    for _ in range(6):
+        page.get_by_role("button", name="Zoom in").click()
+    part = ElementTree.fromstring(saved(page, "What is in view, SVG"))
+    assert float(part.get("width", 0)) < float(root.get("width", 0))
+
+
+def test_hostile_names_are_saved_as_text(visit: Any) -> None:
+    root = ElementTree.fromstring(saved(visit(hostile()), "Whole drawing, SVG"))
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
+        *("svg", "style", "title", "desc", "g", "rect", "path", "polygon", "text")
+    }
+
+
+def test_a_png_has_the_colours_of_the_page(visit: Any, need: Any) -> None:
+    image = need("PIL.Image")
+    for scheme, paper in (("light", (255, 255, 255)), ("dark", (15, 19, 24))):
+        content = saved(visit(lenet(), scheme=scheme), "Whole drawing, PNG")
+        with image.open(io.BytesIO(content)) as picture:
+            assert picture.getpixel((3, 3))[:3] == paper and picture.height > picture.width > 200
+            assert len(picture.getcolors(100_000)) > 50
+
+
+def test_the_page_tells_its_keys(visit: Any) -> None:
+    page = visit(lenet(), "#conv1")
+    page.keyboard.press("?")
+    help_ = page.get_by_role("dialog")
+    assert "Shift+click" in help_.inner_text()
+    page.keyboard.press("Escape")
+    assert help_.is_hidden() and page.get_by_role("complementary").get_attribute("data-id") == "conv1"
+    page.get_by_role("button", name="Keys").press("Enter")
+    help_.get_by_role("button", name="Close").click()
+    assert help_.is_hidden()
+
+
+def test_the_name_is_copied(visit: Any) -> None:
+    page = visit(lenet())
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    box(page, "ip1").click(position={"x": 12, "y": 12})
+    page.get_by_role("button", name="Copy name").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "ip1"
+
+
+def test_back_and_forward_walk_through_what_was_chosen(visit: Any) -> None:
+    page = visit(lenet())
+    panel = page.get_by_role("complementary")
+    for name in ("conv1", "ip1"):
+        box(page, name).click(position={"x": 12, "y": 12})
+    page.go_back()
+    assert panel.get_attribute("data-id") == "conv1" and page.url.endswith("#conv1")
+    page.go_back()
+    assert panel.is_hidden()
+    page.go_forward()
+    page.go_forward()
+    assert panel.get_attribute("data-id") == "ip1"
+    page.keyboard.press("Escape")
+    page.go_back()
+    assert panel.get_attribute("data-id") == "ip1"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_print_is_light_and_shows_the_drawing_alone(visit: Any, scheme: str) -> None:
+    page = visit(lenet(), "#conv1", scheme=scheme)
+    page.locator("#theme").click()
+    page.locator("#theme").click()
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    fill = box(page, "conv1").evaluate("g => getComputedStyle(g.querySelector('text')).fill")
+    assert fill == "rgb(27, 31, 36)"
+    for name in ("#panel", "#search", ".tools", "#map"):
+        assert page.locator(name).first.is_hidden()
+
+
+# For everyone -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Return the script of axe-core, which finds what hinders people who use screen readers or little colour."""
+    place = Path(os.environ.get("GRAPHVIZ_NETS_AXE", ROOT / ".venv" / "share" / "axe"))
+    files = [place, *place.glob("**/axe.min.js")] if place.is_dir() else [place]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        if ALL:
+            pytest.fail("axe-core is missing, though scripts/test --all installs it")
+        pytest.skip("needs axe-core: scripts/test --all, or GRAPHVIZ_NETS_AXE=PATH/axe.min.js")
+    return found.read_text("utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1200])
+def test_axe_finds_nothing_serious(visit: Any, axe: str, scheme: str, width: int) -> None:
+    page = visit(grouped(), depth=1, repeats=False, scheme=scheme, width=width)
+    page.evaluate(axe)
+
+    def check(state: str) -> None:
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        grave = [
+            (state, fault["id"], [node["html"][:160] for node in fault["nodes"][:3]])
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert grave == []
+
+    check("at first")
+    page.get_by_role("searchbox").fill("Sin")
+    page.get_by_role("searchbox").press("Enter")
+    page.get_by_role("button", name="Inputs").click()
+    check("a box traced")
+    page.get_by_role("combobox", name="Colour by").select_option(label="Colour: Activation memory")
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("columnheader", name="Activations").get_by_role("button").click()
+    check("coloured, with the table")
+    page.get_by_role("button", name="Keys").click()
+    check("keys")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_trace_passes_stubs_and_starts_from_the_keyboard(visit: Any) -> None:
+    op = Builder("hub")
+    mask = op.Abs(op.input("mask", "float32", (1, 8)))
+    x = op.input("x", "float32", (1, 8))
+    for k in range(20):
+        op.scope = (f"block{k}",)
+        x = op.Mul(op.Add(x, mask), mask)
+    page = visit(op.model([x]), depth="all", repeats=False)
+    stubs = page.locator('#drawing g.box[data-kind="stub"]')
+    assert stubs.count() > 10
+    last = page.locator("#drawing g.box").evaluate_all("all => all.map((g) => g.dataset.id)")[-1]
+    box(page, last).focus()
+    page.keyboard.press("i")
+    assert {"mask", "Abs", "x"} <= set(page.locator("#drawing g.box").evaluate_all(ON))
+    box(page, "Abs").focus()
+    page.keyboard.press("Space")
+    assert page.get_by_role("complementary").get_attribute("data-id") == "Abs"
+    box(page, last).focus()
+    page.keyboard.press("Shift+Enter")
+    on = set(page.locator("#drawing g.box").evaluate_all(ON))
+    assert {"Abs", last} <= on and "mask" not in on

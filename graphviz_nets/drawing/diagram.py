@@ -215,17 +215,14 @@ class Plan:
         """Return what a picture shows."""
         return self._drawn(False)
 
-    def whole(self) -> Diagram | None:
+    def whole(self) -> Diagram:
         """Return all that a page can show: everything open, as far as `MOST` boxes go, runs by their first members.
 
-        Each open box has its closed form beside it. None where nothing can open.
+        Each open box has its closed form beside it.
         """
         tree = self.tree
         before = tree.opened, tree.known
-        opened = tree.opened | tree.within(MOST)
-        if not opened or sum(1 + len(tree.shown(place)) for place in opened) > 2 * MOST:
-            return None
-        tree.opened, tree.known = opened, {}
+        tree.opened, tree.known = tree.opened | tree.within(MOST), {}
         try:
             return self._drawn(True)
         finally:
@@ -362,6 +359,8 @@ class _Maker:
     def details(self, leaf: Leaf, row: cost.Row | None) -> dict[str, Any]:
         """Return all that is known of a leaf."""
         found = _details(row, leaf.type, leaf.nodes) if row is not None else _input_details(self.model, leaf)
+        if leaf.outputs:
+            found["dtype"] = self.model.graph.value(leaf.outputs[0]).dtype
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
 
     def value(self, item: Item) -> float | None:
@@ -418,7 +417,6 @@ def _input_details(model: Model, leaf: Leaf) -> dict[str, Any]:
         "type": leaf.type,
         "inputs": [],
         "outputs": [[value.source_name, _listed(value.shape)]],
-        "dtype": value.dtype,
     }
 
 

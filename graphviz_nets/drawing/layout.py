@@ -106,21 +106,28 @@ def layout(
 
 def layouts(tasks: Sequence[Task], rankdir: str = "TB", aspect: float | None = None) -> list[Placement]:
     """Place several groups that do not hold each other; equal ones are placed once, different ones on all cores."""
-    axis = _Axis(rankdir)
-    problems = [_problem(task, axis) for task in tasks]
-    wanted = aspect if aspect is None or not axis.sideways else 1 / aspect
-    done: dict[tuple[Problem, float | None], Placement] = {}
+    return layouts_in(tasks, [rankdir], aspect)[0]
+
+
+def layouts_in(tasks: Sequence[Task], rankdirs: Sequence[str], aspect: float | None = None) -> list[list[Placement]]:
+    """Place several groups in several directions; a direction and its mirror are one problem."""
+    axes = [_Axis(rankdir) for rankdir in rankdirs]
+    problems = [[_problem(task, axis) for task in tasks] for axis in axes]
+    solutions = iter(pieces.solve_all([problem for several in problems for problem in several]))
     cleared: dict[Problem, Solution] = {}
-    for problem, task, solution in zip(problems, tasks, pieces.solve_all(problems), strict=True):
-        if problem not in cleared:
-            outermost = task.title is None
-            cleared[problem] = solution if wanted is None else pieces.wrapped(problem, solution, wanted, outermost)
+    done: dict[tuple[Problem, float | None, _Axis], Placement] = {}
     result = []
-    for problem, task in zip(problems, tasks, strict=True):
-        key = problem, task.title
-        if key not in done:
-            done[key] = _frame(problem, cleared[problem], axis, task.title)
-        result.append(done[key])
+    for axis, several in zip(axes, problems, strict=True):
+        wanted = aspect if aspect is None or not axis.sideways else 1 / aspect
+        placed = []
+        for problem, task in zip(several, tasks, strict=True):
+            solution, outermost, key = next(solutions), task.title is None, (problem, task.title, axis)
+            if problem not in cleared:
+                cleared[problem] = solution if wanted is None else pieces.wrapped(problem, solution, wanted, outermost)
+            if key not in done:
+                done[key] = _frame(problem, cleared[problem], axis, task.title)
+            placed.append(done[key])
+        result.append(placed)
     return result
 
 

@@ -125,8 +125,10 @@ class Scene:
         What is known of every box and folded row.
     text_lacks : bool
         Whether some text needs glyphs that the font has not.
-    sheets : mapping of group id to Sheet
-        For a page that opens and closes groups; the outermost is ``""``.
+    sheets : mapping of direction to mapping of group id to Sheet
+        For a page that opens, closes and turns groups; its own direction comes first, the outermost group is ``""``.
+    overlay : str or None
+        What the boxes' values are called, where they have any.
     """
 
     width: float
@@ -143,7 +145,8 @@ class Scene:
     background: str | None = None
     font: Path | None = None
     text_lacks: bool = False
-    sheets: Mapping[str, Sheet] = field(default_factory=dict)
+    sheets: Mapping[str, Mapping[str, Sheet]] = field(default_factory=dict)
+    overlay: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,7 @@ def scene(diagram: Diagram, options: Options | None = None) -> Scene:
         options.background,
         options.font,
         pen.lacks,
+        overlay=None if diagram.overlay is None else diagram.overlay[0],
     )
 
 
@@ -448,7 +452,9 @@ def _items(diagram: Diagram, pen: Pen, placed: Mapping[str, Placement]) -> list[
 
 
 def _about(box: Box, parent: str) -> dict[str, Any]:
-    known = {"id": box.id, "kind": box.kind, "type": box.type, "rows": [row.id for row in box.rows]}
+    known: dict[str, Any] = {"id": box.id, "kind": box.kind, "type": box.type, "rows": [row.id for row in box.rows]}
+    if box.value is not None:
+        known["value"] = box.value
     return {"label": _spoken(box), "parent": parent, "details": {**box.details, **known}}
 
 

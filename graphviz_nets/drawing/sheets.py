@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from graphviz_nets.config import Options
 from graphviz_nets.drawing import route
 from graphviz_nets.drawing.diagram import Box, Diagram, Group, Wire
-from graphviz_nets.drawing.layout import Placement, Task, layouts
+from graphviz_nets.drawing.layout import Placement, Task, layouts_in
 from graphviz_nets.drawing.scene import SIGN, Item, Pen, Rect, Scene, Shape, Sheet, Strand, box_items
 from graphviz_nets.drawing.theme import thickness
+
+RANKDIRS = ("TB", "BT", "LR", "RL")
 
 STEPS = 6
 """Pieces of a straight line that stand for a cubic."""
 
 
-def with_sheets(scene: Scene, whole: Diagram | None, options: Options) -> Scene:
+def with_sheets(scene: Scene, whole: Diagram, options: Options) -> Scene:
     """Return the scene with a sheet for each group of the whole diagram, and with the details of all boxes.
 
     Parameters
     ----------
     scene : Scene
         What is shown at first.
-    whole : Diagram or None
+    whole : Diagram
         All that can be shown, from :meth:`Plan.whole`.
     options : Options
         As the scene was made with.
     """
-    if whole is None:
-        return scene
     pen = Pen(whole, options, signs=True)
     open_boxes: list[tuple[Box | None, Group]] = [(None, whole.root)]
     for _, group in open_boxes:
@@ -42,12 +40,17 @@ def with_sheets(scene: Scene, whole: Diagram | None, options: Options) -> Scene:
         sizes = [pen.box(child).size for child in group.boxes]
         wide = None if box is None else pen.title_width(box) + SIGN
         tasks.append(Task(group, sizes, {}, labels if any(w for w, _ in labels) else (), wide))
-    sheets: dict[str, Sheet] = {}
-    details: dict[str, Mapping[str, Any]] = {}
-    for (box, _), (group, ports), place in zip(open_boxes, closed, layouts(tasks, whole.rankdir), strict=True):
-        name = "" if box is None else box.id
-        sheets[name] = _sheet(box, group, ports, place, pen)
-        details |= {item.id: item.details for item in sheets[name].boxes}
+    # Wrapped columns would be torn by a warp: only a picture in which nothing opens is wrapped.
+    aspect = None if options.aspect is None or len(tasks) > 1 else options.aspect[0] / options.aspect[1]
+    rankdirs = [whole.rankdir, *(other for other in RANKDIRS if other != whole.rankdir)]
+    sheets = {
+        rankdir: {
+            "" if box is None else box.id: _sheet(box, group, ports, place, pen)
+            for (box, _), (group, ports), place in zip(open_boxes, closed, places, strict=True)
+        }
+        for rankdir, places in zip(rankdirs, layouts_in(tasks, rankdirs, aspect), strict=True)
+    }
+    details = {item.id: item.details for sheet in sheets[whole.rankdir].values() for item in sheet.boxes}
     return replace(scene, sheets=sheets, details={**details, **pen.rows, **scene.details})
 
 

@@ -235,10 +235,16 @@ def ramp(fraction: float) -> str:
 
 
 def ink(colour: str) -> str:
-    """Return black or white, whichever is easier to read on a colour (W3C relative luminance)."""
+    """Return our black or white, whichever has the larger contrast with a colour (W3C relative luminance).
+
+    Examples
+    --------
+    >>> ink("#6fb3b8"), ink("#36809e")
+    ('#1b1f24', '#ffffff')
+    """
     channels = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb(colour)]
     luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
-    return "#1b1f24" if luminance > 0.179 else "#ffffff"
+    return "#1b1f24" if luminance > 0.209 else "#ffffff"
 
 
 PLAIN = 1.25

@@ -1,8 +1,8 @@
 """Reverse mode on the IR: the gradient of a value as ONNX nodes beside the model's own.
 
-Rules stand in tables by operation (:mod:`graphviz_nets.explain.rules`). A rule appends nodes with the Builder and returns
-what reaches each input. Methods that change the backward pass (guided backprop, LRP...) lay a table of rules of the same
-signature over the first.
+Rules stand in tables by operation (:mod:`graphviz_nets.explain.rules`). A rule appends nodes with the Builder and
+returns what reaches each input. Methods that change the backward pass (guided backprop, LRP...) lay a table of rules of
+the same signature over the first.
 """
 
 from __future__ import annotations
@@ -78,8 +78,10 @@ class Step:
         """Return the shape of a value, which must be all numbers."""
         shape = self.op.shape(name)
         if shape is None or count(shape) is None:
-            raise GraphError(f"the shape of {name!r} must be known to differentiate {self.node.label}", node=self.node.id,
-                             hint="give the shape of the input with --input-shape")  # fmt: skip
+            raise GraphError(
+                f"the shape of {name!r} must be known to differentiate {self.node.label}", node=self.node.id,
+                hint="give the shape of the input with --input-shape",
+            )  # fmt: skip
         return tuple(dim for dim in shape if isinstance(dim, int))
 
     def attribute(self, name: str, default: Any = None) -> Any:

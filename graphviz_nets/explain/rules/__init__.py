@@ -2,4 +2,11 @@
 
 from __future__ import annotations
 
-from . import elementwise, linear, movement, normalization, pooling, reductions  # noqa: F401
+from graphviz_nets.explain.rules import (  # noqa: F401
+    elementwise,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    reductions,
+)

@@ -33,12 +33,14 @@ def conv(op: Builder, s: Step) -> Sequence[str | None]:
     """ConvTranspose with the same weights; Conv with flipped ones for depthwise convolutions of stride 1"""
     if s.wanted[1]:
         raise s.refused("its weights depend on what is differentiated by")
-    bias = (
-        op.ReduceSum(s.g, op.constant([0, *range(2, len(s.shape(s.y)))]), keepdims=0)
-        if s.wanted[2:] == (True,)
-        else None
-    )
-    return [input_gradient(op, s, s.g, s.x(1)) if s.wanted[0] else None, None, bias]
+    return [input_gradient(op, s, s.g, s.x(1)) if s.wanted[0] else None, None, _bias(op, s)]
+
+
+def _bias(op: Builder, s: Step) -> str | None:
+    """Return the gradient of a convolution's bias where it is wanted."""
+    if s.wanted[2:] != (True,):
+        return None
+    return op.ReduceSum(s.g, op.constant([0, *range(2, len(s.shape(s.y)))]), keepdims=0)
 
 
 def input_gradient(op: Builder, s: Step, g: str, weights: str) -> str:
@@ -69,7 +71,8 @@ def _flipped(op: Builder, weights: str, rank: int) -> str:
     axes = list(range(2, 2 + rank))
     return op.node(
         "Slice",
-        [weights, op.constant([-1] * rank), op.constant([-(1 << 31)] * rank), op.constant(axes), op.constant([-1] * rank)],
+        [weights, op.constant([-1] * rank), op.constant([-(1 << 31)] * rank), op.constant(axes),
+         op.constant([-1] * rank)],
         [name], known=[("float32", op.shape(weights))],
     )[0]  # fmt: skip
 
@@ -103,8 +106,7 @@ def conv_transpose(op: Builder, s: Step) -> Sequence[str | None]:
                     "pads": [*begin, *(max(0, one) for one in end)], **({"group": group} if group > 1 else {})},
         known=[("float32", x)],
     )[0]  # fmt: skip
-    bias = op.ReduceSum(s.g, op.constant([0, *range(2, len(y))]), keepdims=0) if s.wanted[2:] == (True,) else None
-    return [found, None, bias]
+    return [found, None, _bias(op, s)]
 
 
 @vjp("Gemm")

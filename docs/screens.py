@@ -1,0 +1,125 @@
+"""Take the pictures of the page in `docs/pictures`: ``python docs/screens.py`` (needs playwright and chromium).
+
+Models are read from ../shared/models, beside the checkout.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from graphviz_nets import api
+
+HERE = Path(__file__).resolve().parent
+MODELS = HERE.parents[1] / "shared" / "models"
+GOOGLENET = MODELS / "caffe" / "bvlc" / "bvlc_googlenet" / "deploy.prototxt"
+LLAMA = MODELS / "onnx" / "scale" / "llama3_8b_shape_no_weights.onnx.gz"
+CHROMIUM = "/usr/bin/chromium"
+
+
+def sign(page: Any, name: str) -> None:
+    """Open or close a group."""
+    page.locator(f'[data-id="{name}"] .sign').first.click()
+
+
+def press(page: Any, name: str, **more: Any) -> None:
+    """Choose a box."""
+    page.locator(f'[data-id="{name}"]').first.click(position={"x": 12, "y": 8}, **more)
+
+
+def opened(page: Any) -> None:
+    """An open group, a box of it chosen: where it is (below), what is known of it (right)."""
+    sign(page, "inception_3a")
+    press(page, "inception_3a/3x3")
+
+
+def found(page: Any) -> None:
+    """A search by a regular expression: hits, and closed groups that hold some."""
+    sign(page, "inception_3b")
+    page.get_by_role("searchbox").fill("/(3|5)x\\1$/")
+    page.get_by_role("searchbox").press("Enter")
+    page.get_by_role("searchbox").press("Enter")
+
+
+def traced(page: Any) -> None:
+    """All that leads to a box."""
+    sign(page, "inception_3a")
+    press(page, "inception_3a/5x5")
+    page.keyboard.press("i")
+
+
+def between(page: Any) -> None:
+    """What lies between two boxes, from left to right."""
+    page.locator("#rankdir").select_option("LR")
+    sign(page, "inception_3a")
+    press(page, "pool2/3x3_s2")
+    press(page, "inception_3a/pool_proj", modifiers=["Shift"])
+    page.get_by_role("button", name="Fit").click()
+
+
+def table(page: Any) -> None:
+    """The cost table, sorted by multiplications."""
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("columnheader", name="MACs").get_by_role("button").click()
+    page.locator("#costs tbody button").nth(1).click()
+
+
+def costs(page: Any) -> None:
+    """Boxes coloured by their parameters."""
+    sign(page, "inception_5b")
+    page.locator("#colour").select_option(label="Colour: Parameters")
+    page.evaluate("location.hash = 'inception_5b/1x1'")
+    page.locator("#panel .close").click()
+
+
+def attention(page: Any) -> None:
+    """All that an attention reads, from left to right."""
+    page.locator("#rankdir").select_option("LR")
+    page.get_by_role("searchbox").fill("/Attention_node_20$/")
+    page.get_by_role("searchbox").press("Enter")
+    page.get_by_role("button", name="Inputs").click()
+
+
+# Name of the picture: model, what is done, size, colours.
+STATES: dict[str, tuple[Path, Callable[[Any], None], tuple[int, int], str]] = {
+    "page_open": (GOOGLENET, opened, (1200, 760), "light"),
+    "page_search": (GOOGLENET, found, (1200, 760), "light"),
+    "page_trace": (GOOGLENET, traced, (1200, 760), "light"),
+    "page_paths": (GOOGLENET, between, (1200, 560), "light"),
+    "page_table": (GOOGLENET, table, (1200, 760), "light"),
+    "page_colour": (GOOGLENET, costs, (1200, 760), "light"),
+    "page_dark": (LLAMA, attention, (1200, 760), "dark"),
+    "page_narrow": (GOOGLENET, opened, (375, 760), "light"),
+}
+
+
+def main() -> None:
+    """Draw each model once and take all pictures."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        pages = {}
+        for model, *_ in STATES.values():
+            if model in pages:
+                continue
+            source = model
+            if model.suffix == ".gz":
+                source = Path(folder, model.name.partition("_shape")[0] + ".onnx")
+                source.write_bytes(gzip.decompress(model.read_bytes()))
+            pages[model] = Path(folder, f"{len(pages)}.html")
+            api.render(api.load(source), pages[model])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for name, (model, act, (width, height), scheme) in STATES.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.goto(pages[model].as_uri())
+            act(page)
+            page.screenshot(path=HERE / "pictures" / f"{name}.png")
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
