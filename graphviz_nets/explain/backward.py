@@ -238,6 +238,8 @@ def grad(
         results = rule(op, Step(op, node, tuple(grads), wanted, twin or {}))
         for k, (name, found) in enumerate(zip(node.inputs, results, strict=False)):
             if found is not None and wanted[k]:
+                if op.shape(found) is None and found in op.values:
+                    op.values[found] = replace(op.values[found], dtype="float32", shape=op.shape(name))
                 pending.setdefault(name, []).append(found)
     op.scope = ()
     for name in wrt:
@@ -246,7 +248,7 @@ def grad(
         if name not in kept:
             raise GraphError(f"no gradient reaches {name!r}: it acts through operations that have none")
     # Two values may have one gradient, and the seed may be one: each gets a name of its own.
-    known = {name: [("float32", op.shape(kept[name]))] for name in wrt}
+    known = {name: [("float32", op.shape(name))] for name in wrt}
     gradients = {
         name: op.node("Identity", [kept[name]], [op.fresh(f"{name}/gradient")], known=known[name])[0] for name in wrt
     }

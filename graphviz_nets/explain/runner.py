@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError, GraphvizNetsError, MissingExtra, RunError
 from graphviz_nets.graph import proto
-from graphviz_nets.graph.ir import Model, Shape, Value
+from graphviz_nets.graph.ir import Model, Node, Shape, Tensor, Value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ class Runner:
         for value in self.inputs:
             if value.name not in inputs:
                 raise RunError("this input is not given", node=value.name)
-            array = np.ascontiguousarray(inputs[value.name], DTYPES.get(value.dtype or ""))
+            array = np.asarray(inputs[value.name], DTYPES.get(value.dtype or ""), order="C")
             if value.shape is not None and not _fits(array.shape, value.shape):
                 raise RunError(f"the input has the shape {array.shape}, not {value.shape}", node=value.name)
             given[value.name] = array
@@ -137,7 +137,7 @@ class Runner:
         try:
             found = self.session.run(list(self.wanted), dict(given))
         except Exception as fault:  # onnxruntime raises its own classes, which share no base but this one
-            raise RunError(_message(fault)) from None
+            raise RunError(said(fault)) from None
         return dict(zip(self.wanted, found, strict=True))
 
 
@@ -177,6 +177,39 @@ def _lrn() -> Any:
     return LRN
 
 
+def doubled(model: Model) -> Model:
+    """Return the model in float64, for the reference evaluator: onnxruntime has no float64 convolutions.
+
+    Examples
+    --------
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> op = Builder("net")
+    >>> model = doubled(op.model([op.Mul(op.input("x", "float32", (2,)), op.scalar(0.5))]))
+    >>> model.graph.value("x").dtype
+    'float64'
+    """
+    import numpy as np
+
+    def tensor(one: Tensor) -> Tensor:
+        if one.dtype != "float32" or one.data is None:
+            return one
+        return replace(one, dtype="float64", data=np.frombuffer(one.bytes(), "<f4").astype("<f8").tobytes())
+
+    def node(one: Node) -> Node:
+        attributes = {
+            key: tensor(value) if isinstance(value, Tensor) else 11 if (one.op_type, key, value) == ("Cast", "to", 1)
+            else value for key, value in one.attributes.items()
+        }  # fmt: skip
+        return replace(one, attributes=attributes)
+
+    graph = model.graph
+    values = {k: replace(v, dtype="float64") if v.dtype == "float32" else v for k, v in graph.values.items()}
+    initializers = {key: tensor(one) for key, one in graph.initializers.items()}
+    return model.with_graph(
+        replace(graph, nodes=tuple(map(node, graph.nodes)), values=values, initializers=initializers)
+    )
+
+
 def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     """Say whether an array can be run: every known dimension agrees, but for the first, the batch."""
     if len(shape) != len(wanted):
@@ -199,7 +232,7 @@ def _joined(parts: Sequence[Array]) -> Array:
 
 def _session(model: Model, provider: str, threads: int) -> tuple[Any, str]:
     """Return a session and the provider that it really runs on."""
-    ort = _onnxruntime()
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what fails is raised, and said once
     options.intra_op_num_threads = threads
@@ -213,14 +246,15 @@ def _session(model: Model, provider: str, threads: int) -> tuple[Any, str]:
         try:
             session = ort.InferenceSession(str(path), options, providers=asked)
         except Exception as fault:  # as above
-            raise RunError(_message(fault)) from None
+            raise RunError(said(fault)) from None
     got = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
     if provider == "cuda" and got != "cuda":
         raise MissingExtra("CUDA for onnxruntime", extra="gpu")
     return session, got
 
 
-def _onnxruntime() -> ModuleType:
+def onnxruntime() -> ModuleType:
+    """Return the module, or say how to install it."""
     try:
         import onnxruntime
     except ImportError:
@@ -229,7 +263,7 @@ def _onnxruntime() -> ModuleType:
     return module
 
 
-def _message(fault: Exception) -> str:
+def said(fault: Exception) -> str:
     """Return onnxruntime's message without its codes and paths."""
     text = str(fault).replace("\n", " ")
     return f"onnxruntime: {text.rpartition('.cc:')[2] or text}"[:500]

@@ -188,7 +188,8 @@ shape(
     "LRN", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "Mish", "Neg", "PRelu", "Reciprocal", "Relu", "Selu",
     "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu", "InstanceNormalization",
     "MeanVarianceNormalization", "CumSum", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin",
-    "Sinh", "Tan", "Sign", "Round", "Not", "LayerNormalization", "ScatterElements", "ScatterND",
+    "Sinh", "Tan", "Sign", "Round", "Not", "ScatterElements", "ScatterND", "GroupNormalization",
+    "ReverseSequence",
 )(_same)  # fmt: skip
 
 
@@ -206,10 +207,27 @@ def comparison(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     return [("bool", elementwise(node, inputs)[0][1])]
 
 
+@shape("LayerNormalization")
+def layer_normalization(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """The input's shape; mean and deviation with ones from `axis` on."""
+    x, dtype = _dims(inputs[0]), _dtype(inputs[0])
+    if x is None:
+        return [(dtype, None)] * 3
+    axis = _axis(node.attributes.get("axis", -1), len(x))
+    few = (*x[:axis], *(1,) * (len(x) - axis))
+    return [(dtype, x), ("float32", few), ("float32", few)]
+
+
 @shape("Cast")
 def cast(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Keep the shape, change the type."""
     return [(CAST_TYPES.get(node.attributes.get("to", 0)), _dims(inputs[0]))]
+
+
+@shape("CastLike")
+def cast_like(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """The first input's shape, the second's type."""
+    return [(_dtype(inputs[1]), _dims(inputs[0]))]
 
 
 CAST_TYPES: Mapping[int, str] = {
@@ -544,10 +562,28 @@ def slice_(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 def pad(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Constant pads: all begins, then all ends."""
     x, pads = _dims(inputs[0]), _integers(inputs[1]) if len(inputs) > 1 else node.attributes.get("pads")
+    if x is not None and pads is not None and len(inputs) > 3 and inputs[3] is not None:
+        axes = _integers(inputs[3])
+        whole = [0] * 2 * len(x)
+        for k, axis in enumerate(axes or ()):
+            whole[axis % len(x)], whole[axis % len(x) + len(x)] = pads[k], pads[k + len(axes or ())]
+        pads = None if axes is None else tuple(whole)
     if x is None or pads is None or len(pads) != 2 * len(x):
         return [(_dtype(inputs[0]), None if x is None else (None,) * len(x))]
     sizes = (dim + pads[k] + pads[k + len(x)] if isinstance(dim, int) else None for k, dim in enumerate(x))
     return [(_dtype(inputs[0]), tuple(sizes))]
+
+
+@shape("CenterCropPad")
+def center_crop_pad(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
+    """Constant sizes of some axes, of all by default."""
+    x, sizes = _dims(inputs[0]), _integers(inputs[1])
+    if x is None or sizes is None:
+        return [(_dtype(inputs[0]), None if x is None else (None,) * len(x))]
+    result = list(x)
+    for axis, size in zip(node.attributes.get("axes", tuple(range(len(x)))), sizes, strict=True):
+        result[axis] = size
+    return [(_dtype(inputs[0]), tuple(result))]
 
 
 @shape("Tile")

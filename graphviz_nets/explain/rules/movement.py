@@ -190,7 +190,7 @@ def _origins(op: Builder, s: Step) -> Array:
     """Return the flat index of the element that each output element is a copy of, -1 for none."""
     import numpy as np
 
-    from graphviz_nets.explain.runner import reference
+    from graphviz_nets.explain.runner import Runner
 
     x = s.shape(s.x())
     for k in range(1, len(s.node.inputs)):
@@ -203,7 +203,7 @@ def _origins(op: Builder, s: Step) -> Array:
     (y,) = alone.node(s.node.op_type, [name, *rest], attributes=s.node.attributes)
     model: Model = alone.model([y])
     numbers = np.arange(1, prod(x) + 1, dtype="f8").reshape(x)
-    found: Array = reference(model, {"x": numbers})[y]
+    found = Runner(model, provider="cpu")(numbers)[y]
     return found.round().astype("i8") - 1
 
 
