@@ -203,9 +203,9 @@ def grad(
     >>> found.seed, [node.op_type for node in found.graph.nodes]
     ('Mul/seed', ['Mul', 'Mul', 'Mul', 'Add', 'Identity'])
     """
-    from graphviz_nets.explain import rules as _  # noqa: F401  fills the table
+    from graphviz_nets.explain.rules import VJP
 
-    table = vjp.rules if rules is None else rules
+    table = VJP if rules is None else rules
     op = Builder.of(graph, opset)
     for name in (y, *wrt):
         if name not in op.values and name not in op.initializers:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import RunError
-from graphviz_nets.explain.backward import vjp
+from graphviz_nets.explain.rules import VJP
 from graphviz_nets.explain.runner import onnxruntime, said
 from graphviz_nets.graph import proto, shapes
 from graphviz_nets.graph.ir import Graph, Model, Node, Tensor, Value, count
@@ -79,10 +79,13 @@ def _expanded(message: Any) -> Any:
     """Inline local functions, and the bodies of operations that have no rule."""
     import onnx.inliner
 
+    # onnxruntime folds what hangs on a CastLike only when that is expanded already.
     expandable = {
         (node.domain, node.op_type)
         for node in message.graph.node
-        if node.domain in ("", "ai.onnx") and node.op_type not in vjp.rules and _has_body(node.op_type, message)
+        if node.domain in ("", "ai.onnx")
+        and (node.op_type not in VJP or node.op_type == "CastLike")
+        and _has_body(node.op_type, message)
     }
     if message.functions:
         message = onnx.inliner.inline_local_functions(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphviz_nets.explain.backward import vjp
 from graphviz_nets.explain.rules import (  # noqa: F401
     elementwise,
     linear,
@@ -10,3 +11,6 @@ from graphviz_nets.explain.rules import (  # noqa: F401
     pooling,
     reductions,
 )
+
+VJP = vjp.rules
+"""The exact rules, by operation."""
