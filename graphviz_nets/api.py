@@ -169,6 +169,39 @@ def save(model: Model, path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def export_attribution(model: Model, method: str = "saliency") -> tuple[Model, str, str]:
+    """Return a model that computes an attribution as well, in ONNX's own operations, to be run anywhere.
+
+    Parameters
+    ----------
+    model : Model
+        A runnable one; unknown sizes of its inputs become 1.
+    method : str
+        Of ``explain --list-methods``: its way back is added. What a method does around it (noise, steps, a product
+        with the input) is the caller's.
+
+    Returns
+    -------
+    (model, seed, gradient)
+        The model at opset 18 or more, the name of the extra input that weighs the target's elements, and of the output
+        that holds what comes back to the first input.
+
+    Examples
+    --------
+    >>> found, seed, gradient = export_attribution(load("fixtures/caffe/lenet.prototxt", random_weights=1))
+    >>> seed, gradient, found.runnable
+    ('ip2/seed', 'data/gradient', True)
+    """
+    from graphviz_nets.explain.explainer import Explainer
+    from graphviz_nets.explain.methods import WAYS
+
+    if method not in WAYS:
+        raise ConfigError(f"no method {method!r}", key="--with-gradient", hint=f"one of {', '.join(WAYS)}")
+    explainer = Explainer(model)
+    found, backward = explainer.model_with(WAYS[method])
+    return replace(found, metadata=model.metadata), backward.seed, backward.gradients[explainer.input]
+
+
 def preprocess_of(text: str) -> Preprocess:
     """Return the preprocessing that a user names.
 

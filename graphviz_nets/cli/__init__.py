@@ -29,7 +29,9 @@ def run(arguments: list[str] | None = None) -> int:
 
     from graphviz_nets.cli.commands import program
     from graphviz_nets.cli.editing import edit
+    from graphviz_nets.cli.explaining import explain
 
+    program.add_command(explain)
     program.add_command(edit)
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given

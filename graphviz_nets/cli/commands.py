@@ -255,12 +255,14 @@ def to_format(name: str | None) -> str:
 @click.option("--random-weights", type=int, metavar="SEED", help="Caffe: fill weights as its fillers say.")
 @click.option("--preprocess", metavar="NAME|FILE", help="Record this preprocessing: a name, YAML or a mean image.")
 @click.option("--verify", is_flag=True, help="Run it here and elsewhere; exit 1 where an output differs.")
+@click.option("--with-gradient", metavar="METHOD", help="Add the nodes of an attribution, as ONNX runs them anywhere.")
 @click.option("--engine", type=click.Choice(["native", "caffe2onnx"]), default="native", help="Caffe: the converter.")
 def convert(
     output: str,
     random_weights: int | None,
     preprocess: str | None,
     verify: bool,
+    with_gradient: str | None,
     engine: str,
     debug: bool,
     **source: Any,
@@ -282,6 +284,8 @@ def convert(
         model, good = converting.by_engine(engine, model, Path(source["source"]), source["weights"], source["quiet"])
     if verify:
         good = converting.verified(model, Path(source["source"]), source["weights"]) and good
+    if with_gradient is not None:
+        model = converting.with_gradient(model, with_gradient, source["quiet"])
     api.save(model, target)
     if not source["quiet"]:
         if model.obstacles:

@@ -23,6 +23,17 @@ def with_preprocess(model: Model, text: str) -> Model:
     return replace(model, metadata={**model.metadata, "gvn.preprocess": preprocess_of(text).to_json()})
 
 
+def with_gradient(model: Model, method: str, quiet: bool) -> Model:
+    """Return the model with a method's way back as nodes; its inputs and outputs are said."""
+    from graphviz_nets.api import export_attribution
+    from graphviz_nets.cli.commands import say
+
+    found, seed, gradient = export_attribution(model, method)
+    if not quiet:
+        say(f"input {seed!r} weighs the target's elements; output {gradient!r} is what comes back")
+    return found
+
+
 def verified(model: Model, path: Path, weights: Path | None) -> bool:
     """Verify a model, print a line an output, and say whether all are equal."""
     judge, verdicts = verify(model, path, weights)

@@ -1,0 +1,105 @@
+"""A page of explained images: each with its maps and what the model sees in it. One file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphviz_nets.explain.heatmap import coloured, data_uri
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+STYLE = """
+:root { color-scheme: light dark; --back: #ffffff; --text: #1b1f24; --soft: #57606a; --line: #d0d7de; --bar: #0969da33 }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #15181c; --text: #e6edf3; --soft: #9aa4af; --line: #30363d; --bar: #4493f855 }
+}
+body { margin: 2rem auto; max-width: 75rem; padding: 0 1rem; background: var(--back); color: var(--text);
+  font: 16px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.4rem; margin: 0 }
+p { color: var(--soft); margin: .3rem 0 1.2rem }
+section { border-top: 1px solid var(--line); padding: 1rem 0 }
+h2 { font-size: 1rem; margin: 0 0 .6rem; overflow-wrap: anywhere }
+.row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
+figure { margin: 0; width: 14rem }
+figcaption { font-size: .85rem; color: var(--soft); overflow-wrap: anywhere }
+.stack { position: relative; line-height: 0 }
+.stack img { width: 100%; image-rendering: auto; border-radius: 4px }
+.stack .map { position: absolute; inset: 0; opacity: var(--opacity, .75) }
+ol { list-style: none; margin: 0; padding: 0; width: 16rem; font-size: .9rem }
+li { display: flex; justify-content: space-between; gap: 1rem; padding: .1rem .4rem; border-radius: 3px;
+  background: linear-gradient(to right, var(--bar) var(--share, 0%), transparent 0) }
+li span:first-child { overflow-wrap: anywhere }
+li span:last-child { font-variant-numeric: tabular-nums; color: var(--soft) }
+label { display: inline-flex; gap: .6rem; align-items: center; font-size: .9rem }
+@media print { label { display: none } section { break-inside: avoid } }
+"""
+SCRIPT = """
+const slider = document.getElementById("opacity")
+const show = () => document.documentElement.style.setProperty("--opacity", slider.value / 100)
+slider.addEventListener("input", show)
+for (const bar of document.querySelectorAll("li[data-share]")) bar.style.setProperty("--share", bar.dataset.share + "%")
+show()
+"""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One image: its picture (H, W, 3), its best classes with their scores, and a map and sign by method."""
+
+    name: str
+    picture: Array
+    best: Sequence[tuple[str, float]]
+    maps: Sequence[tuple[str, Array, bool]] = field(default_factory=tuple)
+
+
+def page(title: str, about: str, images: Sequence[Explained]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    title, about : str
+        A heading, and a line below it.
+    images : sequence of Explained
+        In the order in which they are shown.
+    """
+    body = "".join(map(_section, images))
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style></head>\n'
+        f"<body><h1>{escape(title)}</h1><p>{escape(about)}</p>\n"
+        '<label>Strength of the maps <input id="opacity" type="range" min="0" max="100" value="75"></label>\n'
+        f"{body}<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _section(one: Explained) -> str:
+    picture = data_uri(one.picture)
+    figures = (
+        f'<figure><div class="stack"><img src="{picture}" alt="the image"></div><figcaption>image</figcaption></figure>'
+    )
+    for name, values, signed in one.maps:
+        figures += (
+            f'<figure><div class="stack"><img src="{picture}" alt=""><img class="map" '
+            f'src="{data_uri(coloured(values, signed))}" alt="map of {escape(name)}"></div>'
+            f"<figcaption>{escape(name)}{', red for and blue against' if signed else ''}</figcaption></figure>"
+        )
+    top = max((abs(score) for _, score in one.best), default=1) or 1
+    best = "".join(
+        f'<li data-share="{abs(score) / top * 100:.0f}"><span>{escape(label)}</span><span>{score:.3g}</span></li>'
+        for label, score in one.best
+    )
+    return f'<section><h2>{escape(one.name)}</h2><div class="row">{figures}<ol>{best}</ol></div></section>\n'
