@@ -96,6 +96,10 @@ def image(path: Path, record: Preprocess, shape: Shape) -> Array:
             raise ConfigError(f"the mean image is {dims}, the image {pixels.shape}", key="mean_image")
         pixels = pixels - mean
     pixels = _cropped(pixels, size)
+    wanted = shape[1] if record.layout == "nchw" else shape[3]
+    if isinstance(wanted, int) and wanted != pixels.shape[2]:
+        raise ConfigError(f"the image has {pixels.shape[2]}, the model takes {wanted}", key="channels",
+                          hint="channels: grey, rgb or bgr in the preprocessing")  # fmt: skip
     for key in ("mean", "std"):
         if len(getattr(record, key)) not in (0, 1, pixels.shape[2]):
             raise ConfigError(f"{len(getattr(record, key))} numbers for {pixels.shape[2]} channels", key=key)

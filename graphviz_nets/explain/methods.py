@@ -180,7 +180,12 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
     if rule is None:
         raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}")
     e.notes.clear()
-    return rule(e, x, seeds(e.scores(x), target), **options)
+    found = rule(e, x, seeds(e.scores(x), target), **options)
+    empty = [k for k, one in enumerate(found) if not one.any()]
+    if empty:
+        e.notes.append(f"{name}: the map of {'image' if len(empty) == 1 else f'{len(empty)} images'} is empty, for "
+                       "nothing comes back to it")  # fmt: skip
+    return found
 
 
 def seeds(scores: Array, target: Any) -> Array:

@@ -140,7 +140,11 @@ def _optimized(message: Any, model: Model) -> Model:
             raise RunError(said(fault)) from None
         found = _loaded(proto.read(target))
     metadata = {key: text for key, text in model.metadata.items() if key == "gvn.preprocess"}
-    found = shapes.infer(replace(found, framework=model.framework, metadata=metadata, problems=()))
+    used = {node.domain for node in found.graph.nodes} | {""}
+    opsets = {domain: version for domain, version in found.opset_imports.items() if domain in used}
+    found = shapes.infer(
+        replace(found, opset_imports=opsets, framework=model.framework, metadata=metadata, problems=())
+    )
     graph = _without_sequences(found.graph)
     if graph is found.graph:
         return found

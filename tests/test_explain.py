@@ -1,0 +1,513 @@
+"""Attribution methods against published values, Captum, zennit, and float64 torch on whole nets."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphviz_nets import api
+from graphviz_nets.config import Options
+from graphviz_nets.converters.caffe import converter
+from graphviz_nets.errors import ConfigError, NoRule
+from graphviz_nets.explain import methods
+from graphviz_nets.explain.backward import grad
+from graphviz_nets.explain.explainer import Explainer
+from graphviz_nets.explain.methods import explain, heat, seeds
+from graphviz_nets.explain.prepare import prepare
+from graphviz_nets.explain.runner import Runner, doubled, reference
+from graphviz_nets.graph import proto
+from graphviz_nets.graph.builder import Builder
+from graphviz_nets.graph.ir import Model
+
+from .conftest import ALL
+
+Need = Callable[[str], Any]
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "models"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "caffe"
+needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real models in ../shared/models")
+
+
+def exported(module: Any, x: Any, **options: Any) -> Model:
+    """Return a torch module as our IR, by torch's own exporter."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(module, (x,), dynamo=True, optimize=False, verbose=False, **options)
+    return proto.from_proto(program.model_proto)
+
+
+@pytest.fixture(scope="module")
+def vision(need: Need) -> Any:
+    """Return torchvision, whose own operations are not in this build of torch."""
+    torch = need("torch")
+    real = torch.library.register_fake
+
+    def fake(name: Any, *args: Any, **more: Any) -> Any:
+        if isinstance(name, str) and name.startswith("torchvision::"):
+            return lambda function: function
+        return real(name, *args, **more)
+
+    torch.library.register_fake = fake
+    try:
+        return need("torchvision")
+    finally:
+        torch.library.register_fake = real
+
+
+# Published values -------------------------------------------------------------------------------------------------
+
+
+def one_conv() -> Model:
+    """Captum's BasicModel_ConvNet_One_Conv, with its ReLU behind the scores."""
+    import numpy as np
+
+    op = Builder("one conv", 18)
+    x = op.input("x", "float32", (1, 1, 4, 4))
+    w = op.weight("w", (2, 1, 3, 3), np.ones((2, 1, 3, 3), "f4").tobytes())
+    b = op.weight("b", (2,), np.array([-50, -75], "f4").tobytes())
+    y = op.Flatten(op.Relu(op.Conv(x, w, b, kernel_shape=(3, 3))), axis=1)
+    rows = np.array([[1] * 4 + [1] + [-1] * 3] * 4, "f4")
+    rows = np.tile(np.array([1, 1, 1, 1, 1, -1, -1, -1], "f4"), (4, 1))
+    y = op.Gemm(y, op.weight("fc", (4, 8), rows.tobytes()), transB=1)
+    return op.model([op.Relu(y)])
+
+
+@pytest.mark.parametrize(("name", "rows"), [
+    ("saliency", [[0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]),
+    ("guided-backprop", [[0, 1, 1, 1], [1, 3, 3, 2], [1, 3, 3, 2], [1, 2, 2, 1]]),
+    ("deconvnet", [[2, 3, 3, 1], [3, 5, 5, 2], [3, 5, 5, 2], [1, 2, 2, 1]]),
+])  # fmt: skip
+def test_published_values_come_out_exactly(name: str, rows: list[list[int]], need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    x = np.arange(16, dtype="f4").reshape(1, 1, 4, 4)
+    found = explain(Explainer(one_conv()), x, 0, name)
+    if name == "saliency":
+        plain = Explainer(one_conv()).gradient(x, seeds(np.zeros((1, 4)), 0))
+        assert (found == np.abs(plain)).all() and found.shape == x.shape
+        return
+    assert found[0, 0].tolist() == rows
+
+
+# Captum and zennit ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nets(need: Need) -> Any:
+    """Return small torch nets by name, an input, and an explainer of each."""
+    torch = need("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+
+    def net(pool: Any) -> Any:
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), pool, nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+            nn.Flatten(), nn.Linear(12 * 16, 32), nn.ReLU(), nn.Linear(32, 5),
+        ).eval()  # fmt: skip
+
+    linear_pool = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 49, 5)).eval()
+    x = torch.randn(2, 3, 16, 16)
+    found = {"max": net(nn.MaxPool2d(2)), "average": net(nn.AvgPool2d(2)), "pool": linear_pool}
+    return x, {name: (module, Explainer(exported(module, x))) for name, module in found.items()}
+
+
+def close(a: Any, b: Any, limit: float = 1e-5) -> None:
+    import numpy as np
+
+    b = b.detach().numpy()
+    assert a.shape == b.shape and np.abs(a - b).max() <= limit * np.abs(b).max()
+
+
+@pytest.mark.parametrize(("name", "peer"), [
+    ("saliency", "Saliency"), ("input-x-gradient", "InputXGradient"), ("integrated-gradients", "IntegratedGradients"),
+    ("guided-backprop", "GuidedBackprop"), ("deconvnet", "Deconvolution"),
+])  # fmt: skip
+def test_methods_agree_with_captum(name: str, peer: str, nets: Any, need: Need) -> None:
+    captum = need("captum.attr")
+    x, found = nets
+    module, explainer = found["max"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = getattr(captum, peer)(module).attribute(x.clone(), target=3)
+    close(explain(explainer, x.numpy(), 3, name), theirs)
+
+
+@pytest.mark.parametrize("name", ["average", "pool"])
+def test_deeplift_agrees_with_captum(name: str, nets: Any, need: Need) -> None:
+    captum, torch = need("captum.attr"), need("torch")
+    x, found = nets
+    module, explainer = found[name]
+    base = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = captum.DeepLift(module).attribute(x, baselines=base.expand_as(x), target=3)
+    close(explain(explainer, x.numpy(), 3, "deeplift", baseline=base.numpy()), theirs)
+
+
+def test_deeplift_adds_up_where_captums_does_not(nets: Any, need: Need) -> None:
+    """Behind a Relu, Captum's maximum pooling takes the first sample's gradient where nothing changes."""
+    np, torch = need("numpy"), need("torch")
+    x, found = nets
+    module, explainer = found["max"]
+    base = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    rise = (module(x)[:, 3] - module(base)[:, 3]).detach().numpy()
+    mine = explain(explainer, x.numpy(), 3, "deeplift", baseline=base.numpy()).reshape(2, -1).sum(1)
+    assert np.abs(mine - rise).max() <= 1e-5 * np.abs(rise).max()
+
+
+COMPOSITES = ("epsilon", "epsilon-plus", "epsilon-plus-flat", "epsilon-gamma", "epsilon-alpha2-beta1",
+              "epsilon-alpha2-beta1-flat")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_relevance_agrees_with_zennit(name: str, nets: Any, vision: Any, need: Need) -> None:
+    torch, composites, rules = need("torch"), need("zennit.composites"), need("zennit.rules")
+    gradient = need("zennit.attribution").Gradient
+    nn, base = torch.nn, composites.layer_map_base()
+
+    def mapped(rule: Any) -> Any:
+        layers = [*base, (nn.Conv2d, rule), (nn.Linear, rules.Epsilon())]
+        return composites.LayerMapComposite(layer_map=layers)
+
+    theirs = {
+        "epsilon": lambda: mapped(rules.Epsilon()), "epsilon-gamma": lambda: mapped(rules.Gamma(0.25)),
+        "epsilon-plus": composites.EpsilonPlus, "epsilon-plus-flat": composites.EpsilonPlusFlat,
+        "epsilon-alpha2-beta1": composites.EpsilonAlpha2Beta1,
+        "epsilon-alpha2-beta1-flat": composites.EpsilonAlpha2Beta1Flat,
+    }  # fmt: skip
+    x, found = nets
+    module, explainer = found["max"]
+    with torch.no_grad():
+        scores = module(x)
+    seed = torch.zeros_like(scores)
+    seed[:, 3] = scores[:, 3]
+    with gradient(model=module, composite=theirs[name]()) as attribute:
+        _, relevance = attribute(x.clone().requires_grad_(True), seed)
+    close(explain(explainer, x.numpy(), 3, "lrp", composite=name), relevance, 5e-5)
+
+
+def test_noise_methods_are_what_they_say(nets: Any, need: Need) -> None:
+    np = need("numpy")
+    x, found = nets
+    explainer = found["max"][1]
+    data = x.numpy()
+    seed = seeds(explainer.scores(data), 3)
+    samples = list(methods._noisy(explainer, data, seed, 6, 0.2, 0))
+    stack = np.stack(samples).astype("f8")
+    options = {"samples": 6, "noise": 0.2}
+    assert np.allclose(explain(explainer, data, 3, "smoothgrad", **options), stack.mean(0), atol=1e-6)
+    assert np.allclose(explain(explainer, data, 3, "smoothgrad-squared", **options), (stack**2).mean(0), atol=1e-6)
+    assert np.allclose(explain(explainer, data, 3, "vargrad", **options), stack.var(0), atol=1e-7)
+    # An image's noise is its own: the batch around it does not matter, and a run can be repeated.
+    one = explain(explainer, data[:1], 3, "smoothgrad", **options)
+    assert np.allclose(one, explain(explainer, data, 3, "smoothgrad", **options)[:1], atol=1e-6)
+
+
+def test_integrated_gradients_add_up_on_a_smooth_net(need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    rng = np.random.default_rng(0)
+    op = Builder("smooth")
+    x = op.input("x", "float32", (2, 5))
+    y = op.MatMul(op.Tanh(op.MatMul(x, op.weight("a", (5, 7), rng.standard_normal((5, 7)).astype("f4").tobytes()))),
+                  op.weight("b", (7, 3), rng.standard_normal((7, 3)).astype("f4").tobytes()))  # fmt: skip
+    explainer = Explainer(op.model([y]))
+    data = rng.standard_normal((2, 5)).astype("f4")
+    found = explain(explainer, data, 1, "integrated-gradients")
+    rise = (explainer.scores(data) - explainer.scores(data * 0))[:, 1]
+    assert np.abs(found.sum(1) - rise).max() <= 1e-5 * np.abs(rise).max() and "completeness" in explainer.notes[0]
+
+
+# Whole nets against torch -----------------------------------------------------------------------------------------
+
+NETS = ["resnet18", "mobilenet_v3_small"]
+MORE = [
+    "shufflenet_v2_x1_0", "googlenet", "convnext_tiny", "vit_b_32", "resnet50", "densenet121", "inception_v3", "swin_t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*NETS, *(MORE if ALL else ())])
+def test_gradients_of_nets_equal_torchs(name: str, vision: Any, need: Need) -> None:
+    """Within 1e-5 of float64, or twice what torch itself misses in float32: one Relu that flips moves a lot."""
+    np, torch = need("numpy"), need("torch")
+    torch.manual_seed(0)
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    module = getattr(vision.models, name)(weights=None, **options).eval()
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 1.5)
+    if name.startswith("vit"):
+        torch.nn.init.normal_(module.heads.head.weight, 0, 0.02)
+    side = 299 if name == "inception_v3" else 224 if name.startswith(("vit", "swin")) else 96
+    x = torch.randn(1, 3, side, side)
+    versions = {"opset_version": 23} if name == "vit_b_32" else {}
+    model = exported(module, x, **versions)
+    if versions:
+        assert any(node.op_type == "Attention" for node in model.graph.nodes)
+    explainer = Explainer(model)
+    mine = explainer.gradient(x.numpy(), seeds(np.zeros((1, 1000)), 7))
+
+    def torchs(dtype: Any) -> Any:
+        value = x.detach().clone().to(dtype).requires_grad_(True)
+        module.to(dtype)(value)[0, 7].backward()
+        return value.grad.double().numpy()
+
+    single, real = torchs(torch.float32), torchs(torch.float64)
+    top = np.abs(real).max()
+    assert np.abs(mine - real).max() / top <= max(1e-5, 2 * np.abs(single - real).max() / top)
+
+
+@needs_models
+@pytest.mark.parametrize("name", ["bvlc/bvlc_alexnet/deploy", "squeezenet/v1.1_deploy", "senet/SE-ResNet-50"])
+def test_gradients_of_caffe_nets_are_derivatives(name: str, need: Need) -> None:
+    """AlexNet's LRN and the like: the slope along the gradient itself, between two runs of the net."""
+    np = need("numpy")
+    need("onnxruntime")
+    path = SHARED / "caffe" / f"{name}.prototxt"
+    model = api.load(path, random_weights=1, deploy=True, input_shapes={"0": (None, (1, 3, 227, 227))})
+    explainer = Explainer(model)
+    x = np.random.default_rng(0).standard_normal((1, 3, 227, 227)).astype("f4")
+    seed = seeds(explainer.scores(x), "top1")
+    g = explainer.gradient(x, seed).astype("f8")
+    unit = (g / np.linalg.norm(g)).astype("f4")
+    step = 1e-2
+    rise = ((explainer.scores(x + step * unit) - explainer.scores(x - step * unit)) * seed).sum() / (2 * step)
+    assert abs(rise - np.linalg.norm(g)) <= 2e-2 * np.linalg.norm(g)
+
+
+def test_second_derivatives_follow_from_the_same_rules(need: Need) -> None:
+    np = need("numpy")
+    rng = np.random.default_rng(0)
+    op = Builder("twice")
+    x = op.input("x", "float32", (1, 2, 4, 4))
+    w = op.weight("w", (3, 2, 3, 3), rng.standard_normal((3, 2, 3, 3)).astype("f4").tobytes())
+    y = op.GlobalAveragePool(op.Tanh(op.Conv(x, w, kernel_shape=(3, 3), pads=(1, 1, 1, 1))))
+    first = grad(op.graph([y]), y, ["x"])
+    second = grad(first.graph, first.gradients["x"], ["x"])
+    model = doubled(Model(second.graph))
+    data, direction = rng.standard_normal((1, 2, 4, 4)), rng.standard_normal((1, 2, 4, 4))
+    feeds = {"x": data, first.seed: np.ones((1, 3, 1, 1)), second.seed: direction}
+    mine = reference(model, feeds)[second.gradients["x"]]
+    once = doubled(Model(first.graph))
+
+    def slope(at: Any) -> Any:
+        return reference(once, {"x": at, first.seed: feeds[first.seed]})[first.gradients["x"]]
+
+    real = (slope(data + 1e-5 * direction) - slope(data - 1e-5 * direction)) / 2e-5
+    assert np.abs(mine - real).max() <= 1e-6 * max(1, np.abs(real).max())
+
+
+def test_random_convolutions_agree_with_torch(need: Need) -> None:
+    """512 configurations: one to three axes, groups, strides, dilations, pads that differ at both ends."""
+    np, torch = need("numpy"), need("torch")
+    need("onnxruntime")
+    rng = np.random.default_rng(0)
+    done = 0
+    while done < (512 if ALL else 60):
+        rank = int(rng.integers(1, 4))
+        group = int(rng.choice([1, 1, 2, 3]))
+        channels, outputs = group * int(rng.integers(1, 3)), group * int(rng.integers(1, 3))
+        size = [int(rng.integers(4, 9 if rank < 3 else 6)) for _ in range(rank)]
+        kernel = [int(rng.integers(1, 4)) for _ in range(rank)]
+        stride, dilation = ([int(rng.integers(1, 4)) for _ in range(rank)] for _ in range(2))
+        pads = [int(rng.integers(0, 3)) for _ in range(2 * rank)]
+        if any(size[k] + pads[k] + pads[rank + k] < dilation[k] * (kernel[k] - 1) + 1 for k in range(rank)):
+            continue
+        op = Builder("conv")
+        x = op.input("x", "float32", (2, channels, *size))
+        weights = rng.standard_normal((outputs, channels // group, *kernel)).astype("f4")
+        y = op.Conv(x, op.weight("w", weights.shape, weights.tobytes()), kernel_shape=kernel, strides=stride,
+                    dilations=dilation, pads=pads, group=group)  # fmt: skip
+        found = grad(op.graph([y]), y, ["x"])
+        data = rng.standard_normal((2, channels, *size)).astype("f4")
+        seed = rng.standard_normal(op.shape(y)).astype("f4")
+        runner = Runner(Model(found.graph), [found.gradients["x"]], provider="cpu")
+        mine = runner({"x": data, found.seed: seed})[found.gradients["x"]]
+        value = torch.tensor(data.astype("f8"), requires_grad=True)
+        wide = torch.nn.functional.pad(value, [p for k in reversed(range(rank)) for p in (pads[k], pads[rank + k])])
+        convolve = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[rank - 1]
+        out = convolve(wide, torch.tensor(weights.astype("f8")), None, stride, 0, dilation, group)
+        (out * torch.tensor(seed.astype("f8"))).sum().backward()
+        real = value.grad.numpy()
+        assert np.abs(mine - real).max() <= 1e-5 * max(1, np.abs(real).max()), (
+            size,
+            kernel,
+            stride,
+            dilation,
+            pads,
+            group,
+        )
+        done += 1
+
+
+# What cannot be differentiated, targets, several inputs ----------------------------------------------------------
+
+
+def test_what_has_no_rule_says_what_to_do(need: Need) -> None:
+    need("onnxruntime")
+    text = 'layer { name: "x" type: "Input" top: "x" top: "c" input_param { shape { dim: 3 dim: 2 dim: 4 } } }'
+    text = text.replace('top: "c" ', "") + (
+        'layer { name: "c" type: "Input" top: "c" input_param { shape { dim: 3 dim: 2 } } }'
+        'layer { name: "l" type: "LSTM" bottom: "x" bottom: "c" top: "y" recurrent_param { num_output: 5 } }'
+    )
+    model = converter.open(Path("net.prototxt"), text.encode(), Options(random_weights=1))
+    explainer = Explainer(model)
+    import numpy as np
+
+    with pytest.raises(NoRule, match=r"Scan .*occlusion.*@vjp\('Scan'\)"):
+        explainer.gradient(np.zeros((3, 2, 4), "f4"), np.zeros((3, 2, 5), "f4"))
+
+
+def test_targets(need: Need) -> None:
+    np = need("numpy")
+    scores = np.array([[1.0, 5.0, 2.0], [7.0, 0.0, 3.0]])
+    assert seeds(scores, "top1").tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert seeds(scores, "top2").tolist() == [[0, 0, 1], [0, 0, 1]]
+    assert seeds(scores, 2).tolist() == [[0, 0, 1], [0, 0, 1]]
+    assert seeds(scores, [0, 1]).tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert seeds(scores, (0, 1)).tolist() == [[1, -1, 0], [1, -1, 0]]
+    assert seeds(scores, np.array([0.5, 0, 1], "f4")).tolist() == [[0.5, 0, 1], [0.5, 0, 1]]
+    assert seeds(np.zeros((1, 2, 2, 2)), 1)[0, 1].tolist() == [[1, 1], [1, 1]]
+    for bad in ("best", 3, -1, "top0", "top9"):
+        with pytest.raises(ConfigError):
+            seeds(scores, bad)
+    with pytest.raises(ConfigError, match="one of saliency"):
+        explain(Explainer(one_conv()), np.zeros((1, 1, 4, 4), "f4"), 0, "magic")
+
+
+def test_maps_of_channels_last_and_first(need: Need) -> None:
+    np = need("numpy")
+    values = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    assert np.allclose(heat("lrp", values), values.sum(1)) and np.allclose(heat("saliency", values), values.max(1))
+    assert np.allclose(heat("lrp", values.transpose(0, 2, 3, 1), "nhwc"), values.sum(1))
+
+
+def test_a_second_input_is_given_by_name(need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("two")
+    x, z = op.input("x", "float32", (2, 3)), op.input("z", "float32", (2, 3))
+    explainer = Explainer(op.model([op.Mul(x, z)]))
+    data, other = np.ones((2, 3), "f4"), np.arange(6, dtype="f4").reshape(2, 3)
+    assert (explainer.gradient(data, np.ones((2, 3), "f4"), z=other) == other).all()
+
+
+def test_preparing_keeps_numbers_and_fixes_sizes(need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    model = api.load(FIXTURES / "lenet.prototxt", random_weights=1)
+    simple = prepare(model, {"data": (2, 1, 28, 28)}, keep=["pool1"])
+    assert simple.graph.value("prob").shape == (2, 10) and simple.graph.outputs == ("prob", "pool1")
+    x = np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype("f4")
+    for name, array in Runner(simple)(x).items():
+        whole = Runner(model, [name])(x)[name]
+        assert np.abs(array - whole).max() <= 1e-5 * max(1, np.abs(whole).max())
+
+
+# The command ------------------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "graphviz_nets", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def digit(tmp_path: Path, need: Need) -> tuple[Path, Path]:
+    """Return LeNet with random weights as ONNX, and a picture of a stroke."""
+    np, image = need("numpy"), need("PIL.Image")
+    need("onnxruntime")
+    pixels = np.zeros((28, 28), "u1")
+    pixels[4:24, 12:16] = 255
+    image.fromarray(pixels).save(tmp_path / "one.png")
+    model = api.load(FIXTURES / "lenet.prototxt", random_weights=1, input_shapes={"data": (None, (1, 1, 28, 28))})
+    return api.save(model, tmp_path / "lenet.onnx"), tmp_path / "one.png"
+
+
+def test_explain_writes_every_kind_of_file(digit: tuple[Path, Path], tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    model, picture = digit
+    (tmp_path / "grey.yaml").write_text("channels: grey\nscale: 0.00390625\n")
+    common = ["explain", model, picture, picture, "--preprocess", tmp_path / "grey.yaml"]
+    done = command(*common, "--method", "integrated-gradients", "-o", tmp_path / "a.npy")
+    assert done.returncode == 0 and "completeness" in done.stderr, done.stderr
+    found = np.load(tmp_path / "a.npy")
+    assert found.shape == (2, 28, 28) and found.dtype == np.float32 and (found[0] == found[1]).all() and found.any()
+    assert command(*common, "--raw", "-o", tmp_path / "b.npy").returncode == 0
+    assert np.load(tmp_path / "b.npy").shape == (2, 1, 28, 28)
+    done = command(*common, "--method", "saliency", "--method", "lrp", "-o", tmp_path / "a.png", "--target", "3")
+    assert done.returncode == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (8 + 5 * 36, 8 + 2 * 36)
+    (tmp_path / "labels.txt").write_text("\n".join(f"<b>digit {k}</b>" for k in range(10)))
+    done = command(*common, "--labels", tmp_path / "labels.txt", "--target", "digit 3", "-o", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert done.returncode == 0 and "&lt;b&gt;digit" in page and "<b>" not in page and "default-src 'none'" in page
+    first = page
+    command(*common, "--labels", tmp_path / "labels.txt", "--target", "digit 3", "-o", tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text() == first
+
+
+@pytest.mark.parametrize(("more", "code", "words"), [
+    (["-o", "x.npy"], 2, "--preprocess"), (["-o", "x.gif"], 2, "-o"), (["--preprocess", "raw"], 2, "-o"),
+    (["--preprocess", "raw", "--method", "magic", "-o", "x.png"], 2, "one of saliency"),
+    (["--preprocess", "raw", "-o", "x.png"], 2, "channels: the image has 3, the model takes 1"),
+    (["--preprocess", "grey.yaml", "--target", "cat", "-o", "x.png"], 2, "--labels FILE"),
+    (["--preprocess", "grey.yaml", "--target", "11", "-o", "x.png"], 2, "0 to 9"),
+    (["--preprocess", "grey.yaml", "--provider", "cuda", "-o", "x.png"], 4, "graphviz-nets[gpu]"),
+])  # fmt: skip
+def test_explain_says_what_is_wrong(
+    digit: tuple[Path, Path], tmp_path: Path, more: list[str], code: int, words: str
+) -> None:
+    model, picture = digit
+    (tmp_path / "grey.yaml").write_text("channels: grey\n")
+    done = command("explain", model, picture, *(tmp_path / one if one.endswith(".yaml") else one for one in more))
+    assert done.returncode == code and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_methods_are_listed(need: Need) -> None:
+    done = command("explain", "--list-methods")
+    assert done.returncode == 0 and [line.split()[0] for line in done.stdout.splitlines()] == list(methods.method)
+    assert set(methods.WAYS) == set(methods.method)
+
+
+def test_an_attribution_is_a_model_of_its_own(digit: tuple[Path, Path], tmp_path: Path, need: Need) -> None:
+    """It runs in a bare onnxruntime, without us."""
+    np, ort, onnx = need("numpy"), need("onnxruntime"), need("onnx")
+    model, _ = digit
+    out = tmp_path / "saliency.onnx"
+    done = command("convert", model, "-o", out, "--with-gradient", "guided-backprop")
+    assert done.returncode == 0 and "'ip2/seed'" in done.stderr, done.stderr
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    assert {entry.domain for entry in onnx.load(out).opset_import} <= {"", "ai.onnx"}
+    x = np.random.default_rng(0).standard_normal((1, 1, 28, 28)).astype("f4")
+    seed = np.eye(10, dtype="f4")[3:4]
+    session = ort.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["data/gradient"], {"data": x, "ip2/seed": seed})
+    assert np.allclose(found, explain(Explainer(api.load(model)), x, 3, "guided-backprop"), atol=1e-6)
+    assert command("convert", model, "-o", out, "--with-gradient", "magic").returncode == 2
+
+
+def test_the_gallery_is_whole(digit: tuple[Path, Path]) -> None:
+    import numpy as np
+
+    from graphviz_nets.explain.gallery import Explained, page
+
+    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], [("lrp", np.ones((2, 2)), True)])
+    text = page("</style>", "about", [one])
+    assert (
+        text.count("<script>") == 1
+        and text.count("</style>") == 1
+        and io.StringIO(text).readline() == "<!DOCTYPE html>\n"
+    )
