@@ -59,9 +59,9 @@ def relu(op: Builder, s: Step) -> str:
 
 @vjp("Clip")
 def clip(op: Builder, s: Step) -> Sequence[str | None]:
-    """g [min < x < max]"""
-    inside = [op.Greater(s.x(), s.x(1))] if s.given(1) else []
-    inside += [op.Less(s.x(), s.x(2))] if s.given(2) else []
+    """g [min < y < max], from the output as for Relu"""
+    inside = [op.Greater(s.y, s.x(1))] if s.given(1) else []
+    inside += [op.Less(s.y, s.x(2))] if s.given(2) else []
     if not inside:
         return [s.g]
     return [op.Mul(s.g, mask(op, op.And(*inside) if len(inside) > 1 else inside[0])), None, None]
