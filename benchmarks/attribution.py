@@ -80,8 +80,9 @@ def compared(name: str, module: Any, x: Any) -> None:
         "saliency": lambda: explainer.gradient(data, seed),
         PEER: lambda: saliency.attribute(x.clone().requires_grad_(True), target=7),
     })  # fmt: skip
-    print(f"{name}, batch {len(x)}: saliency {found['saliency']:.3f} s, {found['saliency'] / found[PEER]:.2f} x Captum's, "
-          f"{found['saliency'] / found['forward']:.2f} x our forward pass", flush=True)  # fmt: skip
+    ours = found["saliency"]
+    cost = f"{ours / found[PEER]:.2f} x Captum's, {ours / found['forward']:.2f} x our forward pass"
+    print(f"{name}, batch {len(x)}: saliency {ours:.3f} s, {cost}", flush=True)
     if len(x) > 1:
         return
     found = timed({

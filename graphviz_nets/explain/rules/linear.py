@@ -30,7 +30,7 @@ def window(s: Step, rank: int) -> tuple[list[int], list[int], list[int], list[in
 
 @vjp("Conv")
 def conv(op: Builder, s: Step) -> Sequence[str | None]:
-    """ConvTranspose with the same weights; Conv with flipped ones for depthwise convolutions of stride 1"""
+    """ConvTranspose with the same weights; Conv with flipped ones where the stride is 1, which is quicker"""
     if s.wanted[1]:
         raise s.refused("its weights depend on what is differentiated by")
     return [input_gradient(op, s, s.g, s.x(1)) if s.wanted[0] else None, None, _bias(op, s)]
@@ -50,8 +50,9 @@ def input_gradient(op: Builder, s: Step, g: str, weights: str) -> str:
     strides, dilations, begin, end = window(s, rank)
     reach = [(w[2 + k] - 1) * dilations[k] + 1 for k in range(rank)]
     extra = {"group": group} if group > 1 else {}
-    if group == x[1] == y[1] and set(strides) == {1} and all(begin[k] < reach[k] > end[k] for k in range(rank)):
-        flipped = _flipped(op, weights, rank)
+    plain = set(strides) == {1} and all(begin[k] < reach[k] > end[k] for k in range(rank))
+    if plain and (group == 1 or group == x[1] == y[1]):
+        flipped = _flipped(op, weights, rank, group)
         pads = [*(reach[k] - 1 - begin[k] for k in range(rank)), *(reach[k] - 1 - end[k] for k in range(rank))]
         return op.Conv(g, flipped, kernel_shape=w[2:], dilations=dilations, pads=pads, **extra)
     rest = [x[2 + k] - ((y[2 + k] - 1) * strides[k] - begin[k] - end[k] + reach[k]) for k in range(rank)]
@@ -63,18 +64,15 @@ def input_gradient(op: Builder, s: Step, g: str, weights: str) -> str:
     )[0]  # fmt: skip
 
 
-def _flipped(op: Builder, weights: str, rank: int) -> str:
-    """Return weights with every kernel turned round."""
+def _flipped(op: Builder, weights: str, rank: int, group: int) -> str:
+    """Return weights with every kernel turned round, and inputs and outputs exchanged; it is folded to a constant."""
     name = f"{weights}/flipped"
     if name in op.initializers or name in op.values:
         return name
-    axes = list(range(2, 2 + rank))
-    return op.node(
-        "Slice",
-        [weights, op.constant([-1] * rank), op.constant([-(1 << 31)] * rank), op.constant(axes),
-         op.constant([-1] * rank)],
-        [name], known=[("float32", op.shape(weights))],
-    )[0]  # fmt: skip
+    swapped_ = op.Transpose(weights, perm=[1, 0, *range(2, 2 + rank)]) if group == 1 else weights
+    ends, axes = op.constant([-(1 << 31)] * rank), op.constant(list(range(2, 2 + rank)))
+    minus = op.constant([-1] * rank)
+    return op.node("Slice", [swapped_, minus, ends, axes, minus], [name], known=[("float32", op.shape(swapped_))])[0]
 
 
 @vjp("ConvTranspose")
