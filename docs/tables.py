@@ -27,6 +27,7 @@ def gradients() -> str:
     """Return the table of ONNX's operations: a rule of their own, an expansion that has rules, or none."""
     from onnx import defs
 
+    from graphviz_nets.explain.prepare import LOOPS
     from graphviz_nets.explain.rules import VJP
 
     flat = ("Sign", "Floor", "Ceil", "Round")
@@ -34,7 +35,7 @@ def gradients() -> str:
     for schema in defs.get_all_schemas():
         if schema.domain or schema.deprecated:
             continue
-        expands = schema.has_function or schema.has_context_dependent_function
+        expands = (schema.has_function or schema.has_context_dependent_function) and schema.name not in LOOPS
         outputs = {kind for output in schema.outputs for kind in output.types}
         kind = (
             "a rule" if schema.name in VJP and schema.name not in flat

@@ -199,7 +199,7 @@ def export_attribution(model: Model, method: str = "saliency") -> tuple[Model, s
         raise ConfigError(f"no method {method!r}", key="--with-gradient", hint=f"one of {', '.join(WAYS)}")
     explainer = Explainer(model)
     found, backward = explainer.model_with(WAYS[method])
-    return replace(found, metadata=model.metadata), backward.seed, backward.gradients[explainer.input]
+    return replace(found, metadata=model.metadata), backward.seed, backward.gradients[explainer.wrt]
 
 
 def preprocess_of(text: str) -> Preprocess:

@@ -556,6 +556,15 @@ def test_runner_returns_any_value_in_as_many_goes_as_it_takes(need: Need) -> Non
     assert (found[y] == -x).all() and (found[z] == (-x).clip(0)).all() and (found["x"] == x).all()
 
 
+def test_the_profile_names_the_models_nodes(need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    model = load(FIXTURES / "lenet.prototxt", random_weights=1)
+    times = Runner(model, threads=1).profile(np.zeros((64, 1, 28, 28), "f4"))
+    assert all(ms >= 0 for ms in times.values()) and sum(times.values()) > 0
+    assert {"conv1/Conv", "conv2/Conv", "prob/Softmax"} <= set(times)
+
+
 def test_images_follow_the_record(tmp_path: Path, need: Need) -> None:
     np, pil = need("numpy"), need("PIL.Image")
     rng = np.random.default_rng(0)

@@ -266,6 +266,67 @@ def test_gradients_of_nets_equal_torchs(name: str, vision: Any, need: Need) -> N
     assert np.abs(mine - real).max() / top <= max(1e-5, 2 * np.abs(single - real).max() / top)
 
 
+def unet(torch: Any) -> Any:
+    """Return a small U-Net: down, up by interpolation and by transposed convolution, skips, group norm."""
+    nn = torch.nn
+
+    def block(i: int, o: int) -> Any:
+        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.GroupNorm(2, o), nn.SiLU())
+
+    class Net(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.three = block(3, 8), block(8, 16), block(16, 16)
+            self.up, self.last = nn.ConvTranspose2d(16, 8, 2, 2), nn.Conv2d(24, 4, 1)
+
+        def forward(self, x: Any) -> Any:
+            a = self.one(x)
+            b = self.two(nn.functional.max_pool2d(a, 2))
+            c = nn.functional.interpolate(self.three(nn.functional.avg_pool2d(b, 2)), scale_factor=4, mode="bilinear")
+            return self.last(torch.cat([self.up(b), c], 1))
+
+    return Net().eval()
+
+
+def language(torch: Any) -> Any:
+    """Return a tiny encoder of words."""
+    nn = torch.nn
+
+    class Net(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(50, 16)
+            layer = nn.TransformerEncoderLayer(16, 4, 32, activation="gelu", batch_first=True)
+            self.body, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 3)
+
+        def forward(self, ids: Any) -> Any:
+            return self.head(self.body(self.words(ids)).mean(1))
+
+    return Net().eval()
+
+
+def test_segmentation_and_language_nets(need: Need) -> None:
+    np, torch = need("numpy"), need("torch")
+    torch.manual_seed(0)
+    module, x = unet(torch), torch.randn(1, 3, 32, 32)
+    explainer = Explainer(exported(module, x))
+    mine = explainer.gradient(x.numpy(), seeds(np.zeros((1, 4, 32, 32)), 2))
+    value = x.double().requires_grad_(True)
+    module.double()(value)[:, 2].sum().backward()
+    assert np.abs(mine - value.grad.numpy()).max() <= 1e-5 * np.abs(value.grad.numpy()).max()
+
+    module, ids = language(torch), torch.randint(0, 50, (1, 7))
+    model = exported(module, ids)
+    embedded = next(node.outputs[0] for node in model.graph.nodes if node.op_type == "Gather")
+    with pytest.raises(ConfigError, match="embedding"):
+        Explainer(model)
+    explainer = Explainer(model, wrt=embedded)
+    mine = explainer.gradient(ids.numpy(), seeds(np.zeros((1, 3)), 1))
+    words = module.double().words(ids).detach().requires_grad_(True)
+    module.head(module.body(words).mean(1))[0, 1].backward()
+    assert np.abs(mine - words.grad.numpy()).max() <= 1e-5 * np.abs(words.grad.numpy()).max()
+
+
 @needs_models
 @pytest.mark.parametrize("name", ["bvlc/bvlc_alexnet/deploy", "squeezenet/v1.1_deploy", "senet/SE-ResNet-50"])
 def test_gradients_of_caffe_nets_are_derivatives(name: str, need: Need) -> None:

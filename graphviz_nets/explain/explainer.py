@@ -40,6 +40,9 @@ class Explainer:
         The value whose elements are explained; by default the first output, before its softmax or sigmoid.
     sizes : mapping of str to sequence of int, optional
         Shapes of inputs, the batch included; where neither they nor the model say, sizes are 1.
+    wrt : str, optional
+        The value that is explained; by default the first input of floating point. Of a language model, whose input are
+        numbers of words, the value behind the embedding.
     provider : {"auto", "cpu", "cuda"}
         As of :class:`~graphviz_nets.explain.runner.Runner`.
     threads : int
@@ -48,7 +51,9 @@ class Explainer:
     Attributes
     ----------
     input : str
-        The input that is explained: the first of floating point.
+        The input that ``x`` is.
+    wrt : str
+        The value that is explained.
     notes : list of str
         What the user should know of a result.
 
@@ -71,16 +76,18 @@ class Explainer:
         sizes: Mapping[str, Sequence[int]] | None = None,
         provider: str = "auto",
         threads: int = 0,
+        wrt: str | None = None,
     ) -> None:
         self.target = target or _logits(model)
-        self.model = prepare(model, sizes, keep=[self.target])
+        self.model = prepare(model, sizes, keep=[self.target, *([wrt] if wrt else [])])
         self.options: dict[str, Any] = {"provider": provider, "threads": threads}
         graph = self.model.graph
         floating = [name for name in graph.inputs if (graph.value(name).dtype or "float32") in FLOATING]
-        if not floating:
+        if not floating and wrt is None:
             raise ConfigError("the model has no input of floating point, so there is nothing to differentiate by",
-                              hint="explain an embedding: name it as the target's input")  # fmt: skip
-        self.input: str = floating[0]
+                              hint="name the value behind the embedding with wrt")  # fmt: skip
+        self.input: str = floating[0] if floating else graph.inputs[0]
+        self.wrt = wrt or self.input
         self.notes: list[str] = []
         self._runners: dict[str, tuple[Runner, Backward | None]] = {}
 
@@ -116,14 +123,14 @@ class Explainer:
         Returns
         -------
         array
-            Of the shape of `x`.
+            Of the shape of `x`, or of the value that `wrt` names.
         """
         runner, backward = self._runner(way)
         assert backward is not None
         if way == "rescale":
             others[self.input + BASELINE] = others.pop("baseline")
         found = runner({self.input: x, backward.seed: seed, **others})
-        return found[backward.gradients[self.input]]
+        return found[backward.gradients[self.wrt]]
 
     def model_with(self, way: str) -> tuple[Model, Backward]:
         """Return the model with the nodes that go back, as a model that can be saved."""
@@ -133,7 +140,7 @@ class Explainer:
         if way == "rescale":
             graph, twin = twinned(graph, self.input)
         opset = self.model.opset_imports.get("", 18)
-        backward = grad(graph, self.target, [self.input], TABLES[way], twin=twin, opset=opset)
+        backward = grad(graph, self.target, [self.wrt], TABLES[way], twin=twin, opset=opset)
         return self.model.with_graph(backward.graph), backward
 
     def _runner(self, way: str) -> tuple[Runner, Backward | None]:
@@ -142,7 +149,7 @@ class Explainer:
                 self._runners[way] = Runner(self.model, [self.target], **self.options), None
             else:
                 model, backward = self.model_with(way)
-                self._runners[way] = Runner(model, [backward.gradients[self.input]], **self.options), backward
+                self._runners[way] = Runner(model, [backward.gradients[self.wrt]], **self.options), backward
                 self._warn(way)
         return self._runners[way]
 

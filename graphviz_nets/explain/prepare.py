@@ -14,6 +14,8 @@ from graphviz_nets.explain.runner import onnxruntime, said
 from graphviz_nets.graph import proto, shapes
 from graphviz_nets.graph.ir import Graph, Model, Node, Tensor, Value, count
 
+LOOPS = ("Range", "SequenceMap", "Bernoulli")
+"""Operations whose function bodies are loops or dice: nothing to differentiate, and harder to fold."""
 OPSET = 18
 """The least opset of a prepared model: reductions take their axes as inputs from here on."""
 
@@ -85,6 +87,7 @@ def _expanded(message: Any) -> Any:
         for node in message.graph.node
         if node.domain in ("", "ai.onnx")
         and (node.op_type not in VJP or node.op_type == "CastLike")
+        and node.op_type not in LOOPS
         and _has_body(node.op_type, message)
     }
     if message.functions:
@@ -146,10 +149,16 @@ def _optimized(message: Any, model: Model) -> Model:
         replace(found, opset_imports=opsets, framework=model.framework, metadata=metadata, problems=())
     )
     graph = _without_sequences(found.graph)
-    if graph is found.graph:
-        return found
     whole = {name: value for name, value in graph.values.items() if count(value.shape) is not None}
-    return shapes.infer(found.with_graph(replace(graph, values=whole)))
+    if graph is not found.graph:
+        found = shapes.infer(found.with_graph(replace(graph, values=whole)))
+        graph = found.graph
+        whole = {name: value for name, value in graph.values.items() if count(value.shape) is not None}
+    if all(name in whole for node in graph.nodes for name in node.outputs if name):
+        return found
+    # What our own table tells in part, onnx may tell whole.
+    known = proto.infer_shapes(found.with_graph(replace(graph, values=whole)))
+    return found.with_graph(replace(graph, values={**graph.values, **known, **whole}))
 
 
 def _loaded(model: Model) -> Model:
