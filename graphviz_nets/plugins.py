@@ -18,6 +18,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     "converters": {
         "caffe": "graphviz_nets.converters.caffe:converter",
         "onnx": "graphviz_nets.converters.onnx:converter",
+        "pytorch": "graphviz_nets.converters.pytorch:converter",
     },
     "renderers": {
         "dot": "graphviz_nets.renderers.dot:renderer",
