@@ -13,9 +13,9 @@ from typing import Any
 
 from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
 from graphviz_nets.graph import notes, proto
+from graphviz_nets.graph.functions import flat
 from graphviz_nets.graph.ir import Model, Tensor
 
-from .onnx import flat
 from .pytorch_program import by_export
 from .pytorch_record import record
 from .pytorch_scopes import Calls, watched, with_modules
@@ -198,7 +198,7 @@ def _placed(module: Any, program: Any, called: Mapping[Any, tuple[str, str]]) ->
     fx_names = [notes.load(node.metadata[SCOPES].replace("'", '"'))[-1] if SCOPES in node.metadata else ""
                 for node in model.graph.nodes]  # fmt: skip
     nodes = [
-        replace(node.moved(paths.get(name, ())), metadata={})
+        replace(node.moved(paths.get(name, ())), name="", metadata={})
         for node, name in zip(model.graph.nodes, fx_names, strict=True)
     ]
     for path, about in called.items():

@@ -256,6 +256,7 @@ def walk(file: IO[bytes], path: str = "") -> Any:
 
     Examples
     --------
+    >>> import io
     >>> import pickle
     >>> walk(io.BytesIO(pickle.dumps({"a": (1, [2.5, None])}, 2)))
     {'a': (1, [2.5, None])}

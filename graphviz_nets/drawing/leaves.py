@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,9 @@ def edges(model: Model, found: Sequence[Leaf]) -> Iterator[Edge]:
 def _all(model: Model, flat: bool) -> list[Leaf]:
     graph = model.graph
     layers = {scope.path: scope for scope in model.layers}
+    if model.framework in OPENING and not flat:
+        for path in _several(model, layers.keys()):
+            del layers[path]
     inside: dict[Path, list[Node]] = {}
     loose: list[Leaf] = []
     places = {scope.path for scope in model.scopes.values()} | {node.scope for node in graph.nodes}
@@ -155,6 +158,23 @@ def _all(model: Model, flat: bool) -> list[Leaf]:
                      tuple(filter(None, node.outputs)), (node,), None, node.control_inputs)
             )  # fmt: skip
     return found + loose
+
+
+OPENING = frozenset({"pytorch"})
+"""Frameworks whose layers are wired as their operations are, and can open; Caffe's name bottoms that none reads."""
+
+
+def _several(model: Model, layers: Iterable[Path]) -> set[Path]:
+    """Return the layers that hold more than one operation, not counting constants and what is made of weights alone."""
+    fixed, wanted = set(model.graph.initializers), set(layers)
+    number: dict[Path, int] = {}
+    for node in model.graph.nodes:
+        if node.scope in wanted:
+            if fixed.issuperset(filter(None, node.inputs)):
+                fixed.update(node.outputs)
+            else:
+                number[node.scope] = number.get(node.scope, 0) + 1
+    return {path for path, count in number.items() if count > 1}
 
 
 def _settle(found: Sequence[Leaf]) -> None:

@@ -123,6 +123,11 @@ class Costs:
         self.per_node = {node.id: node_cost(model, node) for node in model.graph.nodes}
         self.results = frozenset(model.graph.outputs)
 
+    def repeat(self, times: Mapping[str, int | None]) -> None:
+        """Count the nodes of a loop's body as often as they are run, by id; None where that is not known."""
+        for name, number in times.items():
+            self.per_node[name] = (0, 0) if number == 0 else tuple_times(self.per_node[name], number)
+
     def sample(self, number: int | None) -> int | None:
         """Return a count with the file's batch divided out."""
         if number is None:
@@ -201,6 +206,18 @@ class Costs:
             total(t.nbytes for t in used),
             total(value_bytes(graph.value(name)) for name in _activations(self.model)),
         )
+
+
+def tuple_times(costs: tuple[int | None, int | None], number: int | None) -> tuple[int | None, int | None]:
+    """Return costs so many times; nothing stays nothing however often.
+
+    Examples
+    --------
+    >>> tuple_times((0, 3), 4), tuple_times((0, 3), None)
+    ((0, 12), (0, None))
+    """
+    macs, flops = (0 if one == 0 else _times(one, number) for one in costs)
+    return macs, flops
 
 
 def summary(model: Model, by: str = "layer") -> Summary:
