@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra, ParseError
+from graphviz_nets.graph.cost import TABLES
 from graphviz_nets.graph.ir import Graph, Model, Tensor
 from graphviz_nets.graph.scopes import Path as ScopePath
 from graphviz_nets.graph.scopes import Scope
@@ -157,8 +158,7 @@ def _head(path: Path) -> bytes:
 
 def _role(name: str, stored: Stored) -> str:
     """Say what a saved tensor is for, by what PyTorch calls the buffers of its own layers."""
-    last = name.rpartition(".")[2]
-    return "buffer" if last in ("running_mean", "running_var", "num_batches_tracked") else "parameter"
+    return "buffer" if name.rpartition(".")[2] in {*TABLES, "num_batches_tracked"} else "parameter"
 
 
 def table(path: Path, saved: Any, found: Sequence[Tensor]) -> Model:

@@ -14,12 +14,12 @@ from typing import Any
 from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
 from graphviz_nets.graph import notes, proto
 from graphviz_nets.graph.functions import flat
-from graphviz_nets.graph.ir import Model, Tensor
+from graphviz_nets.graph.ir import Model
 
 from .pytorch_program import by_export
 from .pytorch_record import record
 from .pytorch_scopes import Calls, watched, with_modules
-from .pytorch_tensors import aliases, torch_tensor, weights_of
+from .pytorch_tensors import aliases, settings_of, torch_tensor, weights_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -205,23 +205,17 @@ def _placed(module: Any, program: Any, called: Mapping[Any, tuple[str, str]]) ->
         calls.modules.setdefault(path, about)
     alias = aliases(module)
     initializers = {}
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     for name, content in tensors:
         own = alias.get(name, name)
-        initializers[own] = _tensor(module, own, content)
-    for name, parameter in module.named_parameters():
-        initializers.setdefault(name, _tensor(module, name, parameter))  # one that this run does not use
+        known = parameters.get(own, buffers.get(own, getattr(content, "raw", content)))
+        role = "parameter" if own in parameters else "buffer" if own in buffers else "constant"
+        initializers[own] = torch_tensor(own, known, role)
+    for name in [name for name in parameters if name not in initializers]:  # those that this run does not use
+        initializers[name] = torch_tensor(name, parameters[name], "parameter")
     renamed = [replace(n, inputs=tuple(alias.get(i, i) for i in n.inputs)) for n in nodes]
     graph = replace(model.graph, nodes=tuple(renamed), initializers={**model.graph.initializers, **initializers})
-    return with_modules(model.with_graph(graph), calls, weights_of(module))
-
-
-def _tensor(module: Any, name: str, content: Any) -> Tensor:
-    """Return a tensor of the exporter's or of the module's, whose data is read when asked for."""
-    raw = getattr(content, "raw", content)
-    parameters = dict(module.named_parameters())
-    known = parameters.get(name, dict(module.named_buffers()).get(name))
-    role = "constant" if known is None else "parameter" if name in parameters else "buffer"
-    return torch_tensor(name, raw if known is None else known, role)
+    return with_modules(model.with_graph(graph), calls, weights_of(module), settings_of(module))
 
 
 ROUTES: Mapping[str, Callable[..., Model]] = {

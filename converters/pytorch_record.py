@@ -14,7 +14,7 @@ from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
 
 from .pytorch_scopes import watched, with_modules
-from .pytorch_tensors import aliases, dtype_name, torch_tensor, weights_of
+from .pytorch_tensors import aliases, dtype_name, settings_of, torch_tensor, weights_of
 
 SILENT = frozenset({"detach", "alias", "lift_fresh", "lift_fresh_copy"})
 """Operations that give their input another handle."""
@@ -109,7 +109,7 @@ def record(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic:
         outputs = [known(tensor) for tensor in tensors(_plain(result))]
     made = op.model(list(dict.fromkeys(outputs)))
     text = "its operations are those of one run, not ONNX's: it can be drawn, not run"
-    scoped = with_modules(replace(made, problems=()), calls, weights_of(module))
+    scoped = with_modules(replace(made, problems=()), calls, weights_of(module), settings_of(module))
     return replace(scoped, problems=(text,))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from graphviz_nets.graph.ir import Graph, Model
@@ -98,7 +99,12 @@ def watched(module: Any) -> Iterator[tuple[Calls, list[tuple[Path, str]]]]:
         after.remove()
 
 
-def with_modules(model: Model, calls: Calls, weights: Mapping[str, Sequence[str]]) -> Model:
+def with_modules(
+    model: Model,
+    calls: Calls,
+    weights: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Model:
     """Return a model with a scope for each call; one that holds nodes and calls nothing is a layer.
 
     Parameters
@@ -109,6 +115,8 @@ def with_modules(model: Model, calls: Calls, weights: Mapping[str, Sequence[str]
         The calls.
     weights : mapping of str to sequence of str
         Names of parameters and buffers by the name of the module that holds them, its parts included.
+    settings : mapping of str to mapping
+        What a module was made with, by its name.
     """
     graph = model.graph
     inside: dict[Path, list[int]] = {}
@@ -121,7 +129,10 @@ def with_modules(model: Model, calls: Calls, weights: Mapping[str, Sequence[str]
         scope = Scope(path, "module", "/".join(path), type_)
         if path in inside and path not in holders:
             ins, outs = border(graph, inside[path])
-            scope = replace(scope, kind="layer", inputs=ins, outputs=outs, weights=tuple(weights.get(name, ())))
+            own = settings.get(name, {})
+            scope = replace(
+                scope, kind="layer", inputs=ins, outputs=outs, weights=tuple(weights.get(name, ())), parameters=own
+            )
         scopes[path] = scope
     first = {path: nodes[0] for path, nodes in inside.items()}
     for path, at in list(first.items()):

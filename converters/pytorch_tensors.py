@@ -28,6 +28,27 @@ def weights_of(module: Any) -> dict[str, list[str]]:
     return found
 
 
+def settings_of(module: Any) -> dict[str, dict[str, Any]]:
+    """Return the plain values that each module keeps as attributes (``kernel_size``), by the module's name."""
+
+    def plain(value: Any) -> bool:
+        items = value if isinstance(value, tuple) else (value,)
+        return bool(items) and all(isinstance(item, (bool, int, float, str)) for item in items)
+
+    return {
+        name: {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in vars(part).items()
+            if plain(value) and key not in UNTOLD and not key.startswith("_")
+        }
+        for name, part in module.named_modules()
+    }
+
+
+UNTOLD = frozenset({"training", "layer_idx", "layer_id"})
+"""Attributes that say where a module stands, not what it is."""
+
+
 def torch_tensor(name: str, tensor: Any, role: str) -> Tensor:
     """Return a tensor of torch's as one of ours; it has data unless it is on the meta device."""
     import torch
