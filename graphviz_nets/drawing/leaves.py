@@ -170,7 +170,7 @@ def _several(model: Model, layers: Iterable[Path]) -> set[Path]:
     number: dict[Path, int] = {}
     for node in model.graph.nodes:
         if node.scope in wanted:
-            if fixed.issuperset(filter(None, node.inputs)):
+            if fixed.issuperset(filter(None, node.inputs[:1] if node.op_type in BY_FIRST else node.inputs)):
                 fixed.update(node.outputs)
             else:
                 number[node.scope] = number.get(node.scope, 0) + 1
@@ -229,6 +229,8 @@ ARITHMETIC = frozenset(
     "Reshape Identity ReduceProd ReduceSum Equal Where And Or Not Less Greater Abs Round Pow".split()
 )
 """Operations that compute shapes from shapes."""
+BY_FIRST = frozenset({"CastLike"})
+"""Operations that take a value from their first input and only a type from the others."""
 RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
@@ -278,7 +280,7 @@ def _hide(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], opt
         if len(leaf.nodes) != 1 or leaf.scope is not None or leaf.controls or any(leaf.nodes[0].graphs()):
             continue
         op_type = leaf.nodes[0].op_type if not leaf.nodes[0].domain else ""
-        inputs = {what.get(name, "") for name in leaf.inputs}
+        inputs = {what.get(name, "") for name in (leaf.inputs[:1] if op_type in BY_FIRST else leaf.inputs)}
         kind = ""
         if inputs <= {"constants"} and op_type and not op_type.startswith(RANDOM):
             kind = "constants"

@@ -159,7 +159,7 @@ def _renamed(graph: Graph, known: Mapping[str, str], prefix: str, given: Mapping
     nodes = tuple(
         replace(
             node, inputs=tuple(map(new, node.inputs)), outputs=tuple(map(new, node.outputs)), id=f"{prefix}{node.id}",
-            name=f"{prefix}{node.name or node.id}", attributes=filled(node),
+            name=f"{prefix}{node.name}" if node.name else "", attributes=filled(node),
         )
         for node in graph.nodes
     )  # fmt: skip
