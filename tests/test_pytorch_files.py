@@ -27,7 +27,8 @@ from graphviz_nets.graph.ir import Model
 REAL = {
     "captum_cifar_exported.pt2": (62_006, 11), "captum_cifar_torchvision.pt": (62_006, 5),
     "captum_cifar_traced.pt": (62_006, 11), "facenet_pytorch/pnet.pt": (6_632, 8),
-    "lpips/lpips_v0.1_alex.pth": (1_152, 5), "lpips/lpips_v0.1_squeeze.pth": (2_240, 7), "torchscript_small/l1000_100_10.script.dat": (101_110, 3),
+    "lpips/lpips_v0.1_alex.pth": (1_152, 5), "lpips/lpips_v0.1_squeeze.pth": (2_240, 7),
+    "torchscript_small/l1000_100_10.script.dat": (101_110, 3),
     "torchscript_small/linrelu.script.dat": (66, 2), "torchscript_small/tuple_out.dat": (0, None),
 }  # fmt: skip
 

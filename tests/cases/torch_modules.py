@@ -133,6 +133,11 @@ class Experts(nn.Module):
         return sum(weight[..., k : k + 1] * expert(x) for k, expert in enumerate(self.experts))
 
 
+def unet() -> nn.Module:
+    """Return the one that the documentation draws."""
+    return UNet().eval()
+
+
 def common() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     """Return modules of common kinds with arguments, the same ones each time."""
     torch.manual_seed(0)
