@@ -6,7 +6,7 @@ Opcodes and the few functions that make tensors stand in tables; anything else t
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
@@ -51,58 +51,65 @@ class Inert:
     state: dict[str, Any] = field(default_factory=dict)
 
 
-class Calls:
-    """What a file may have called, by name: each gives data."""
+def _tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> Stored:
+    if not isinstance(storage, Storage):
+        raise TypeError("a tensor without a storage")
+    sizes, strides = tuple(map(int, size)), tuple(map(int, stride))
+    if len(sizes) != len(strides) or min((offset, *sizes, *strides)) < 0:
+        raise ValueError("a tensor of impossible size")
+    return Stored(storage, offset, sizes, strides)
 
-    @staticmethod
-    def tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> Stored:
-        if not isinstance(storage, Storage):
-            raise TypeError("a tensor without a storage")
-        sizes, strides = tuple(map(int, size)), tuple(map(int, stride))
-        if len(sizes) != len(strides) or min((offset, *sizes, *strides)) < 0:
-            raise ValueError("a tensor of impossible size")
-        return Stored(storage, offset, sizes, strides)
 
-    @staticmethod
-    def parameter(data: Stored, *rest: Any) -> Stored:
-        return data._replace(parameter=True)
+def _parameter(data: Stored, *rest: Any) -> Stored:
+    return data._replace(parameter=True)
 
-    @staticmethod
-    def same(first: Any = None, *rest: Any) -> Any:
-        return first
 
-    @staticmethod
-    def mapping(items: Any = (), *rest: Any) -> dict[Any, Any]:
-        return dict(items)
+def _same(first: Any = None, *rest: Any) -> Any:
+    return first
 
-    @staticmethod
-    def empty(*rest: Any) -> dict[Any, Any]:
-        return {}
 
-    @staticmethod
-    def several(*items: Any) -> tuple[Any, ...]:
-        return tuple(items)
+def _mapping(items: Any = (), *rest: Any) -> dict[Any, Any]:
+    return _keyed(items)
+
+
+def _keyed(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return a dict whose keys are plain: to hash a tuple in a tuple in a tuple ... would end the process."""
+    found = {}
+    for key, value in pairs:
+        if not isinstance(key, (str, bytes, int, float, type(None))):
+            raise TypeError(f"a {type(key).__name__} as a key")
+        found[key] = value
+    return found
+
+
+def _empty(*rest: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _several(*items: Any) -> tuple[Any, ...]:
+    return tuple(items)
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
-    "torch._utils._rebuild_tensor": Calls.tensor,
-    "torch._utils._rebuild_tensor_v2": Calls.tensor,
-    "torch._utils._rebuild_parameter": Calls.parameter,
-    "torch._utils._rebuild_parameter_with_state": Calls.parameter,
-    "torch.jit._pickle.restore_type_tag": Calls.same,
-    "torch.jit._pickle.build_intlist": Calls.same,
-    "torch.jit._pickle.build_boollist": Calls.same,
-    "torch.jit._pickle.build_doublelist": Calls.same,
-    "torch.jit._pickle.build_tensorlist": Calls.same,
-    "torch.jit._pickle.build_tensor_from_id": Calls.same,
-    "collections.OrderedDict": Calls.mapping,
-    "collections.defaultdict": Calls.empty,
-    "builtins.set": Calls.same,
-    "__builtin__.set": Calls.same,
-    "torch.Size": Calls.same,
-    "torch.device": Calls.several,
-    "torch.serialization._get_layout": Calls.same,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch.jit._pickle.restore_type_tag": _same,
+    "torch.jit._pickle.build_intlist": _same,
+    "torch.jit._pickle.build_boollist": _same,
+    "torch.jit._pickle.build_doublelist": _same,
+    "torch.jit._pickle.build_tensorlist": _same,
+    "torch.jit._pickle.build_tensor_from_id": _same,
+    "collections.OrderedDict": _mapping,
+    "collections.defaultdict": _empty,
+    "builtins.set": _same,
+    "__builtin__.set": _same,
+    "torch.Size": _same,
+    "torch.device": _several,
+    "torch.serialization._get_layout": _same,
 }
+"""What a file may have called, by name: each gives data."""
 STORAGES: Mapping[str, str] = {
     "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
     "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "ComplexFloat": "complex64",
@@ -150,7 +157,7 @@ class _Machine:
     def items(self, pairs: list[Any]) -> None:
         target = self.stack[-1]
         if isinstance(target, dict):
-            target.update(zip(pairs[::2], pairs[1::2], strict=True))
+            target.update(_keyed(zip(pairs[::2], pairs[1::2], strict=True)))
 
     def extend(self, items: list[Any]) -> None:
         target = self.stack[-1]

@@ -242,6 +242,12 @@ def test_flipped_bytes_raise_our_errors_only(data: st.DataObject) -> None:
         return
 
 
+def test_deep_keys_do_not_end_the_process() -> None:
+    deep = b"\x80\x02}" + b")" + b"\x85" * 1_000_000 + b"K\x01s."
+    with pytest.raises(ParseError, match="as a key"):
+        walk(io.BytesIO(deep))
+
+
 def test_classes_stay_names() -> None:
     found = walk(io.BytesIO(b"\x80\x02cos\nsystem\n)\x81}X\x01\x00\x00\x00aK\x05sb."))
     assert isinstance(found, Inert) and str(found.type) == "os.system" and found.state == {"a": 5}
