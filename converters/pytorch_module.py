@@ -14,7 +14,7 @@ from typing import Any
 from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
 from graphviz_nets.graph import notes, proto
 from graphviz_nets.graph.functions import flat
-from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.ir import Model, Node, Tensor
 
 from .pytorch_program import by_export
 from .pytorch_record import record
@@ -213,9 +213,31 @@ def _placed(module: Any, program: Any, called: Mapping[Any, tuple[str, str]]) ->
         initializers[own] = torch_tensor(own, known, role)
     for name in [name for name in parameters if name not in initializers]:  # those that this run does not use
         initializers[name] = torch_tensor(name, parameters[name], "parameter")
+    # The exporter shares constants between modules; as nodes they would stand in the first that uses them.
+    numbers = {tensor.name: tensor for node in nodes if (tensor := _constant(node)) is not None}
+    initializers |= {name: tensor for name, tensor in numbers.items() if name not in model.graph.outputs}
+    nodes = [node for node in nodes if node.op_type != "Constant" or node.outputs[0] not in initializers]
     renamed = [replace(n, inputs=tuple(alias.get(i, i) for i in n.inputs)) for n in nodes]
     graph = replace(model.graph, nodes=tuple(renamed), initializers={**model.graph.initializers, **initializers})
     return with_modules(model.with_graph(graph), calls, weights_of(module), settings_of(module))
+
+
+_NUMBERS: Mapping[str, str] = {
+    "value_int": "int64", "value_ints": "int64", "value_float": "float32", "value_floats": "float32",
+}  # fmt: skip
+
+
+def _constant(node: Node) -> Tensor | None:
+    """Return what a Constant node makes as a tensor, None for other nodes and for texts."""
+    if node.op_type != "Constant" or node.domain:
+        return None
+    ((key, value),) = node.attributes.items()
+    if isinstance(value, Tensor):
+        return replace(value, name=node.outputs[0], role="constant")
+    if key not in _NUMBERS:
+        return None
+    many = isinstance(value, tuple)
+    return Tensor.of(node.outputs[0], _NUMBERS[key], value if many else (value,), None if many else ())
 
 
 ROUTES: Mapping[str, Callable[..., Model]] = {

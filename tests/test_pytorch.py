@@ -137,9 +137,9 @@ def test_a_leaf_module_is_one_box_that_opens(common: dict[str, Any]) -> None:
     assert (attention.type, attention.shown_as, attention.group) == ("MultiheadAttention", "node", None)
     assert attention.members > 1
     assert attention.details["parameters"] == 4 * 32 * 32 + 4 * 32
-    opened = {box.id: box for box in boxes(diagram(model, Options(expand=(f"{id_}*",))).root)}
+    opened = {box.id: box for box in boxes(diagram(model, Options(expand=(id_,))).root)}
     inside = opened[id_].group
-    assert inside is not None and "Softmax" in {box.type for box in inside.boxes} | {b.type for b in opened.values()}
+    assert inside is not None and {"Transpose", "MatMul", "Gemm"} <= {box.type for box in inside.boxes}
 
 
 def test_layers_know_what_they_were_made_with(common: dict[str, Any]) -> None:
@@ -227,7 +227,7 @@ def test_meta_modules_are_structure(torch: ModuleType, tmp_path: Path) -> None:
     api.save(model, tmp_path / "net.onnx")
     assert (tmp_path / "net.onnx").stat().st_size < 3_000_000
     folds = [box for box in boxes(diagram(model, Options()).root) if box.times > 1]
-    assert any(box.times >= 23 for box in folds)
+    assert any(box.times == 24 for box in folds)
 
 
 def test_an_open_batch_stays_open_or_is_said(torch: ModuleType) -> None:
