@@ -130,15 +130,17 @@ def scoped(model: Model) -> Model:
     PyTorch's exporter writes a list of module names to each node; others write ``namespace``; most put the path into
     the node's name, with ``/`` between its parts. A fused node without such a name stands with its weights.
     """
+    model = _private(model)
     graph = model.graph
     if model.scopes or any(node.scope for node in graph.nodes):
         return model
     types: dict[ScopePath, str] = {}
     nodes = []
+    dotted = sum("." in node.name and "/" not in node.name for node in graph.nodes) * 2 > len(graph.nodes)
     for node in graph.nodes:
         path = _torch(node, types) or _path(node.metadata.get(NAMESPACE, ""))
-        if not path and "/" in node.name:
-            path = _path(node.name)[:-1]
+        if not path:
+            path = _path(node.name)[:-1] if "/" in node.name else _dotted(node.name)[:-1] if dotted else ()
         nodes.append((node, path))
     if not any(path for _, path in nodes):
         return model
@@ -152,6 +154,20 @@ def scoped(model: Model) -> Model:
     changed = tuple(node.moved(place[node.id]) if place[node.id] else node for node in graph.nodes)
     scopes = {path: Scope(path, "module", type=type_) for path, type_ in types.items() if path in known}
     return replace(model.with_graph(replace(graph, nodes=changed)), scopes=scopes)
+
+
+TRACE = "pkg.torch.onnx.stack_trace"
+
+
+def _private(model: Model) -> Model:
+    """Return the model without the stack traces of PyTorch's exporter, which tell of somebody's machine."""
+    nodes = tuple(
+        replace(node, metadata={k: v for k, v in node.metadata.items() if k != TRACE})
+        if TRACE in node.metadata
+        else node
+        for node in model.graph.nodes
+    )
+    return model.with_graph(replace(model.graph, nodes=nodes)) if nodes != model.graph.nodes else model
 
 
 def _common(paths: Sequence[ScopePath]) -> ScopePath:
@@ -173,6 +189,23 @@ def _path(name: str) -> ScopePath:
     """Return the parts of a path; PyTorch writes a class behind each, after a colon."""
     parts = (part.partition(": ")[0].strip() for part in name.split("/"))
     return tuple(part for part in parts if part)
+
+
+def _dotted(name: str) -> ScopePath:
+    """Return the parts of a dotted name; a number stays with what it counts.
+
+    Examples
+    --------
+    >>> _dotted("model.layers.0.attn.q")
+    ('model', 'layers.0', 'attn', 'q')
+    """
+    path: list[str] = []
+    for part in filter(None, name.split(".")):
+        if part.isdecimal() and path:
+            path[-1] += f".{part}"
+        else:
+            path.append(part)
+    return tuple(path)
 
 
 def _torch(node: Node, types: dict[ScopePath, str]) -> ScopePath:
@@ -206,12 +239,7 @@ def _beside(node: Node, graph: Graph, known: set[ScopePath]) -> ScopePath:
     """Return the longest known path that the name of one of a node's weights begins with."""
     for name in node.inputs:
         if name in graph.initializers and "." in name:
-            path: list[str] = []
-            for part in name.split(".")[:-1]:
-                if part.isdecimal() and path:
-                    path[-1] += f".{part}"
-                else:
-                    path.append(part)
+            path = list(_dotted(name.rpartition(".")[0]))
             while path and tuple(path) not in known:
                 path.pop()
             if path:

@@ -35,3 +35,4 @@ for method in saliency input-x-gradient smoothgrad integrated-gradients guided-b
     "$models/images/both_dog_cat.png" --weights "$made/squeezenet.caffemodel" --preprocess caffe \
     --labels "$models/labels/synset_words.txt" --target "bull mastiff" --method "$method" -o "docs/pictures/explain_$method.png"
 done
+draw pytorch_unet.png tests.cases.torch_modules:unet --input-shape 1,3,64,64 --rankdir LR --depth all --aspect 5:2 --scale 1 --title "A U-Net, from its nn.Module"

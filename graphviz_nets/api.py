@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from graphviz_nets import plugins
@@ -23,17 +25,26 @@ LARGEST_TEXT = 64 << 20
 
 
 def load(
-    path: str | os.PathLike[str], given: Options | None = None, *, data: bytes | None = None, **more: Any
+    path: Any,
+    given: Options | None = None,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    data: bytes | None = None,
+    **more: Any,
 ) -> Model:
-    """Open a model file.
+    """Open a model file, or take a PyTorch module apart.
 
     Parameters
     ----------
-    path : path-like
-        The file; with `data`, only its name.
+    path : path-like or torch.nn.Module
+        The file; with `data`, only its name. Also a live module, or ``"package.module:attribute"``, which names one
+        (or a class or factory of one) and is imported.
     given : Options, optional
         Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`, `weights`, `random_weights`,
         `deploy`); or give them as keywords.
+    args, kwargs
+        What a live module's ``forward`` is called with; `input_shapes` makes them otherwise.
     data : bytes, optional
         The file's content, where there is no file.
 
@@ -53,14 +64,17 @@ def load(
     >>> len(model.layers), model.graph.value("ip2").shape
     (9, (64, 10))
     """
+    from graphviz_nets.graph import shapes
+
     chosen = replace(given, **more) if given is not None else options(**more)
+    pytorch = plugins.resolve("converters", "pytorch")
+    if not isinstance(path, (str, os.PathLike)) or pytorch.names_object(os.fspath(path)):
+        return shapes.infer(pytorch.of_module(path, args, kwargs, chosen))
     place = Path(path)
     head = data[:HEAD] if data is not None else _head(place)
     converter = _converter(place, head, chosen.source)
-    if chosen.weights is not None and converter.name != "caffe":
-        raise ConfigError("a weight file goes with a Caffe net", key="--weights")
-    from graphviz_nets.graph import shapes
-
+    if chosen.weights is not None and converter.name not in ("caffe", "pytorch"):
+        raise ConfigError("a weight file goes with a Caffe net or a PyTorch model", key="--weights")
     return shapes.infer(converter.open(place, data, chosen))
 
 

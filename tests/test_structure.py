@@ -18,6 +18,7 @@ from benchmarks import nets
 from graphviz_nets import api
 from graphviz_nets.config import Options, load_rules
 from graphviz_nets.drawing import pieces
+from graphviz_nets.drawing.bodies import with_bodies
 from graphviz_nets.drawing.diagram import Box, Diagram, boxes, diagram
 from graphviz_nets.drawing.leaves import Leaf, edges, leaves
 from graphviz_nets.drawing.scene import Curve, scene
@@ -179,6 +180,7 @@ def test_families_are_disjoint_and_begin_alike(names: list[str]) -> None:
 
 
 def tree_of(model: Model, options: Options) -> Tree:
+    model = with_bodies(model).model
     found = leaves(model, options)
     return Tree(model, [leaf for leaf in found if leaf.into is None], list(edges(model, found)), options)
 
@@ -208,6 +210,7 @@ def exact(model: Model) -> None:
     plan = diagram(model, options)
     shown = {box.id: box for box in boxes(plan.root)}
     assert len(shown) == sum(1 for _ in boxes(plan.root))
+    model = with_bodies(model).model
     found = leaves(model, options)
     assert {leaf.id for leaf in found} == {name for name, box in shown.items() if box.group is None}
     assert {node.id for leaf in found for node in leaf.nodes} == {node.id for node in model.graph.nodes}

@@ -26,7 +26,7 @@ FILE = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="graphviz-nets %(version)s")
 def program() -> None:
-    """See neural networks: open Caffe and ONNX models, draw them, count them, turn them into ONNX."""
+    """See neural networks: open Caffe, PyTorch and ONNX models, draw them, count them, turn them into ONNX."""
 
 
 def input_options(command: F) -> F:
@@ -35,7 +35,7 @@ def input_options(command: F) -> F:
     decorators = [
         click.argument("source", metavar="INPUT"),
         click.option("--from", "format_", metavar="FORMAT", help="Format of INPUT; found by its content by default."),
-        click.option("--weights", type=FILE, help="Caffe: a .caffemodel or .caffemodel.h5 with the net's weights."),
+        click.option("--weights", type=FILE, help="Caffe: a .caffemodel or .caffemodel.h5; PyTorch: a state_dict."),
         click.option("--phase", type=click.Choice(["train", "test"]), default="test", help="Caffe: the phase; test."),
         click.option("--stage", "stages", multiple=True, metavar="NAME", help="Caffe: a stage that is on."),
         click.option("--level", type=int, default=0, help="Caffe: the level; 0."),

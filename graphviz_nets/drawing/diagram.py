@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from graphviz_nets.config import Options
+from graphviz_nets.drawing.bodies import Opened, with_bodies
 from graphviz_nets.drawing.captions import between, caption, shape_text, short
 from graphviz_nets.drawing.leaves import Edge, Leaf, edges, leaves
 from graphviz_nets.drawing.theme import kind_of
@@ -203,10 +204,13 @@ class Plan:
     """A model made ready to be drawn, more or less open."""
 
     def __init__(self, model: Model, options: Options) -> None:
+        self.totals = cost.Costs(model).summary().totals
+        opened = with_bodies(model) if options.group != "none" else Opened(model)
+        model = opened.model
         self.model = model
         self.options = options
         self.costs = cost.Costs(model)
-        self.totals = self.costs.summary().totals
+        self.costs.repeat(opened.times)
         found = leaves(model, options)
         self.wiring = list(edges(model, found))
         self.tree = Tree(model, [leaf for leaf in found if leaf.into is None], self.wiring, options)
@@ -222,7 +226,7 @@ class Plan:
         """
         tree = self.tree
         before = tree.opened, tree.known
-        tree.opened, tree.known = tree.opened | tree.within(MOST), {}
+        tree.opened, tree.known = tree.opened | tree.within(MOST, layers=True), {}
         try:
             return self._drawn(True)
         finally:
@@ -314,7 +318,10 @@ class _Maker:
         layers = [item for leaf in leaves for item in (leaf, *leaf.rows)]
         nodes = [node for item in layers for part in (item, *item.hidden) for node in part.nodes]
         row = self.costs.row(place.path[:-1], place.title, "", nodes, place.scope, place.id) if nodes else None
-        words = f"{len(layers)} layers" if self.model.layers else f"{len(nodes)} nodes"
+        if place.layer:
+            return self.layer(place, group, row, nodes)
+        number = len({id(_layer(item) or item) for item in layers})
+        words = f"{number} layers" if self.model.layers else f"{len(nodes)} nodes"
         kinds = {kind_of(leaf.type) for leaf in leaves}
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
         details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
@@ -332,6 +339,32 @@ class _Maker:
             main,
             (words, *_figures(row, self.options), *_said(fold)),
             members=len(tree.shown(place)),
+            times=1 if fold is None else len(fold.members),
+            look=place.look,
+            details=details,
+            value=self.value(place),
+        )
+        if group is None:
+            return closed
+        own = self.options.overlay.get(place.id)
+        return replace(closed, kind="", caption=(), group=group, value=own, closed=closed if self.both else None)
+
+    def layer(self, place: Place, group: Group | None, row: cost.Row | None, nodes: Sequence[Node]) -> Box:
+        """Return the box of a layer that opens to its operations; closed, it looks as any layer."""
+        fold, type_ = self.tree.folded(place), place.scope.type if place.scope is not None else ""
+        words = caption(type_, row.attributes) if row is not None and "attrs" in self.options.show else ()
+        title, details = place.title, _details(row, type_, nodes)
+        if fold is not None:
+            title = between(title, _title(_name(fold.members[-1]), place.path[:-1]))
+            details |= _fold_details(fold)
+        closed = Box(
+            place.id,
+            "node" if fold is None else "fold",
+            title,
+            type_,
+            kind_of(type_),
+            (*words, *_figures(row, self.options), *_said(fold)),
+            members=len(self.tree.shown(place)),
             times=1 if fold is None else len(fold.members),
             look=place.look,
             details=details,
@@ -372,6 +405,18 @@ class _Maker:
             return given[item.id]
         parts = [given[part.id] for leaf in self.tree.members(item) for part in (leaf, *leaf.rows) if part.id in given]
         return sum(parts) if parts else None
+
+
+def _layer(leaf: Leaf) -> Place | None:
+    """Return the open layer that a leaf is an operation of."""
+    place = leaf.home.parent
+    while place is not None and not place.layer:
+        place = place.parent
+    return place
+
+
+def _name(item: Item) -> str:
+    return item.name if isinstance(item, Leaf) else item.title
 
 
 def _said(fold: Fold | None) -> tuple[str, ...]:

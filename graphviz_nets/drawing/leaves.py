@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,9 @@ def edges(model: Model, found: Sequence[Leaf]) -> Iterator[Edge]:
 def _all(model: Model, flat: bool) -> list[Leaf]:
     graph = model.graph
     layers = {scope.path: scope for scope in model.layers}
+    if model.framework in OPENING and not flat:
+        for path in _several(model, layers.keys()):
+            del layers[path]
     inside: dict[Path, list[Node]] = {}
     loose: list[Leaf] = []
     places = {scope.path for scope in model.scopes.values()} | {node.scope for node in graph.nodes}
@@ -155,6 +158,23 @@ def _all(model: Model, flat: bool) -> list[Leaf]:
                      tuple(filter(None, node.outputs)), (node,), None, node.control_inputs)
             )  # fmt: skip
     return found + loose
+
+
+OPENING = frozenset({"pytorch"})
+"""Frameworks whose layers are wired as their operations are, and can open; Caffe's name bottoms that none reads."""
+
+
+def _several(model: Model, layers: Iterable[Path]) -> set[Path]:
+    """Return the layers that hold more than one operation, not counting constants and what is made of weights alone."""
+    fixed, wanted = set(model.graph.initializers), set(layers)
+    number: dict[Path, int] = {}
+    for node in model.graph.nodes:
+        if node.scope in wanted:
+            if fixed.issuperset(filter(None, node.inputs[:1] if node.op_type in BY_FIRST else node.inputs)):
+                fixed.update(node.outputs)
+            else:
+                number[node.scope] = number.get(node.scope, 0) + 1
+    return {path for path, count in number.items() if count > 1}
 
 
 def _settle(found: Sequence[Leaf]) -> None:
@@ -209,6 +229,8 @@ ARITHMETIC = frozenset(
     "Reshape Identity ReduceProd ReduceSum Equal Where And Or Not Less Greater Abs Round Pow".split()
 )
 """Operations that compute shapes from shapes."""
+BY_FIRST = frozenset({"CastLike"})
+"""Operations that take a value from their first input and only a type from the others."""
 RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
@@ -258,7 +280,7 @@ def _hide(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], opt
         if len(leaf.nodes) != 1 or leaf.scope is not None or leaf.controls or any(leaf.nodes[0].graphs()):
             continue
         op_type = leaf.nodes[0].op_type if not leaf.nodes[0].domain else ""
-        inputs = {what.get(name, "") for name in leaf.inputs}
+        inputs = {what.get(name, "") for name in (leaf.inputs[:1] if op_type in BY_FIRST else leaf.inputs)}
         kind = ""
         if inputs <= {"constants"} and op_type and not op_type.startswith(RANDOM):
             kind = "constants"

@@ -7,6 +7,7 @@ side and in the type's name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,17 +20,21 @@ KINDS: Mapping[str, frozenset[str]] = {
     for name, types in {
         "convolution": "convolution deconvolution convolutiondepthwise depthwiseconvolution conv convtranspose im2col "
         "convinteger deformconv qlinearconv conv1d conv2d conv3d convolutionristretto",
-        "linear": "innerproduct gemm matmul linear dense embed matmulinteger qlinearmatmul einsum gather",
+        "linear": "innerproduct gemm matmul linear dense embed matmulinteger qlinearmatmul einsum gather "
+        "embedding multiheadattention addmm mm bmm",
         "pooling": "pooling maxpool averagepool globalaveragepool globalmaxpool lppool spp roipooling psroipooling "
-        "maxroipool maxunpool upsample interp resize stochasticpool globallppool roialign",
+        "maxroipool maxunpool upsample interp resize stochasticpool globallppool roialign avgpool "
+        "adaptiveavgpool adaptivemaxpool",
         "activation": "relu prelu elu sigmoid tanh leakyrelu relu6 bnll softplus swish clip absval abs selu gelu "
-        "hardsigmoid hardswish softmax logsoftmax threshold thresholdedrelu celu mish softsign power exp log crelu",
+        "hardsigmoid hardswish softmax logsoftmax threshold thresholdedrelu celu mish softsign power exp log crelu "
+        "silu glu logsigmoid",
         "normalization": "batchnorm batchnormalization bn scale bias lrn mvn normalize layernormalization "
-        "groupnormalization instancenormalization lpnormalization dropout meanvariancenormalization",
+        "groupnormalization instancenormalization lpnormalization dropout meanvariancenormalization "
+        "layernorm groupnorm rmsnorm instancenorm nativebatchnorm nativelayernorm",
         "merge": "eltwise concat add mul sub div max min sum mean axpy where",
         "shape": "flatten reshape permute transpose slice split crop squeeze unsqueeze tile expand pad cast identity "
         "silence argmax topk reduction filter batchreindex shape shufflechannel reorg priorbox spacetodepth "
-        "depthtospace reducemean reducesum compress constantofshape range nonzero",
+        "depthtospace reducemean reducesum compress constantofshape range nonzero view unflatten",
         "recurrent": "lstm rnn gru lstmunit",
         "data": "input data imagedata memorydata hdf5data windowdata dummydata annotateddata videodata parameter "
         "constant output hdf5output",
@@ -39,6 +44,8 @@ KINDS: Mapping[str, frozenset[str]] = {
     }.items()
 }  # fmt: skip
 
+_SPELLING = re.compile(r"_|[123]d$")
+"""What PyTorch puts into names that others leave out: ``max_pool2d``."""
 _KIND_OF = {type_: kind for kind, types in KINDS.items() for type_ in types}
 
 
@@ -47,11 +54,12 @@ def kind_of(type_: str) -> str:
 
     Examples
     --------
-    >>> kind_of("Convolution"), kind_of("caffe::Axpy"), kind_of("FancyPooling9000")
-    ('convolution', 'merge', 'other')
+    >>> kind_of("Convolution"), kind_of("caffe::Axpy"), kind_of("FancyPooling9000"), kind_of("max_pool2d")
+    ('convolution', 'merge', 'other', 'pooling')
     """
     name = type_.rpartition("::")[2].lower()
-    return _KIND_OF.get(name) or ("loss" if name.endswith("loss") else "other")
+    plain = _SPELLING.sub("", name)
+    return _KIND_OF.get(name) or _KIND_OF.get(plain) or ("loss" if name.endswith("loss") else "other")
 
 
 @dataclass(frozen=True)

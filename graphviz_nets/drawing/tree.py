@@ -67,6 +67,11 @@ class Place:
     ins: dict[str, int] = field(default_factory=dict)
     outs: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def layer(self) -> bool:
+        """Whether it is a layer of the source, which holds operations."""
+        return self.scope is not None and self.scope.kind == "layer" and not self.inferred
+
     @cached_property
     def order(self) -> list[Item]:
         """The children in an order that equal groups share."""
@@ -232,7 +237,7 @@ class Tree:
 
     def _open(self, options: Options) -> None:
         if options.depth == "all":
-            self.opened = set(self.groups.values())
+            self.opened = {place for place in self.groups.values() if not _within_layer(place)}
             self.unfolded = self.folds
         else:
             self.opened = self.within(BOXES) if options.depth is None else self.within(None, int(options.depth))
@@ -243,22 +248,25 @@ class Tree:
             if not found:
                 _unmatched(pattern)
 
-    def within(self, most: int | None, depth: int | None = None) -> set[Place]:
-        """Return the groups of the upper levels, as many levels as show no more boxes, or so many levels."""
+    def within(self, most: int | None, depth: int | None = None, layers: bool = False) -> set[Place]:
+        """Return the groups of the upper levels, as many levels as show no more boxes, or so many levels.
+
+        Layers that hold operations are among them only if that is asked for.
+        """
         found: set[Place] = set()
-        count, level, done = len(self.shown(self.root)), self._inside(self.root), 0
+        count, level, done = len(self.shown(self.root)), self._inside(self.root, layers), 0
         while level:
             children = [self.shown(place) for place in level]
             count += sum(len(kids) - 1 for kids in children)
             if (most is not None and count > most) or (depth is not None and done >= depth):
                 break
             found |= set(level)
-            level = [child for kids in children for child in kids if isinstance(child, Place)]
+            level = [child for place in level for child in self._inside(place, layers)]
             done += 1
         return found
 
-    def _inside(self, place: Place) -> list[Place]:
-        return [child for child in self.shown(place) if isinstance(child, Place)]
+    def _inside(self, place: Place, layers: bool) -> list[Place]:
+        return [child for child in self.shown(place) if isinstance(child, Place) and (layers or not child.layer)]
 
     def _expand(self, patterns: Sequence[str]) -> None:
         """Open what the patterns name and all around it; runs unfold where they name another member than the first."""
@@ -332,6 +340,12 @@ def counterpart(item: Item, other: Item, leaf: Leaf) -> Leaf:
     return other
 
 
+def _within_layer(place: Place | None) -> bool:
+    while place is not None and not place.layer:
+        place = place.parent
+    return place is not None
+
+
 def _unmatched(pattern: str) -> None:
     warnings.warn(f"no group matches {pattern!r}", PictureWarning, stacklevel=2)
 
@@ -354,7 +368,7 @@ def _build(tree: Tree, model: Model, shown: Sequence[Leaf]) -> None:
         places[path].children.append(leaf)
     # A group of one is no group: its child takes its place.
     for path in sorted(places, key=len, reverse=True):
-        if path and len(places[path].children) == 1:
+        if path and len(places[path].children) == 1 and not places[path].layer:
             only = places.pop(path).children[0]
             above = places[path[:-1]].children
             above[next(k for k, child in enumerate(above) if isinstance(child, Place) and child.path == path)] = only

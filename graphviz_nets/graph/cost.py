@@ -123,6 +123,11 @@ class Costs:
         self.per_node = {node.id: node_cost(model, node) for node in model.graph.nodes}
         self.results = frozenset(model.graph.outputs)
 
+    def repeat(self, times: Mapping[str, int | None]) -> None:
+        """Count the nodes of a loop's body as often as they are run, by id; None where that is not known."""
+        for name, number in times.items():
+            self.per_node[name] = (0, 0) if number == 0 else tuple_times(self.per_node[name], number)
+
     def sample(self, number: int | None) -> int | None:
         """Return a count with the file's batch divided out."""
         if number is None:
@@ -151,7 +156,7 @@ class Costs:
         weights = list(about.weights) if layer and about else []
         weights += [name for node in nodes for name in node.inputs if name in roles]
         weights = [name for name in dict.fromkeys(weights) if roles.get(name) in ("parameter", "buffer")]
-        tensors = [self.model.graph.initializers[name] for name in weights]
+        tensors = [(roles[name], self.model.graph.tensors[name]) for name in weights]
         into = {values(n).source_name for n in ins}
         fresh = [name for name in outs if values(name).source_name not in into]
         source = f"{about.file}:{about.line}" if about is not None and about.line else about.file if about else ""
@@ -161,11 +166,11 @@ class Costs:
             type_,
             tuple((values(n).source_name, values(n).shape) for n in ins),
             tuple((values(n).source_name, values(n).shape) for n in outs),
-            total(t.count for t in tensors if roles[t.name] == "parameter"),
-            total(t.count for t in tensors if roles[t.name] == "buffer"),
+            total(t.count for role, t in tensors if role == "parameter"),
+            total(t.count for role, t in tensors if role == "buffer"),
             self.sample(total(per_node[node.id][0] for node in nodes)),
             self.sample(total(per_node[node.id][1] for node in nodes)),
-            total(t.nbytes for t in tensors),
+            total(t.nbytes for _, t in tensors),
             total(value_bytes(values(n)) for n in fresh),
             attributes(about) if about is not None else dict(nodes[0].attributes) if len(nodes) == 1 else {},
             source,
@@ -189,18 +194,30 @@ class Costs:
     def summary(self, rows: Iterable[Row] = ()) -> Summary:
         """Return the model's totals over some rows."""
         graph, roles, layers = self.model.graph, self.roles, self.model.layers
-        used = [tensor for name, tensor in graph.initializers.items() if roles.get(name) in ("parameter", "buffer")]
+        used = [(roles[name], t) for name, t in graph.tensors.items() if roles.get(name) in ("parameter", "buffer")]
         return Summary(
             tuple(rows),
             len(layers) if layers else None,
             len(graph.nodes),
-            total(t.count for t in used if roles[t.name] == "parameter"),
-            total(t.count for t in used if roles[t.name] == "buffer"),
+            total(t.count for role, t in used if role == "parameter"),
+            total(t.count for role, t in used if role == "buffer"),
             self.sample(total(macs for macs, _ in self.per_node.values())),
             self.sample(total(flops for _, flops in self.per_node.values())),
-            total(t.nbytes for t in used),
+            total(t.nbytes for _, t in used),
             total(value_bytes(graph.value(name)) for name in _activations(self.model)),
         )
+
+
+def tuple_times(costs: tuple[int | None, int | None], number: int | None) -> tuple[int | None, int | None]:
+    """Return costs so many times; nothing stays nothing however often.
+
+    Examples
+    --------
+    >>> tuple_times((0, 3), 4), tuple_times((0, 3), None)
+    ((0, 12), (0, None))
+    """
+    macs, flops = (0 if one == 0 else _times(one, number) for one in costs)
+    return macs, flops
 
 
 def summary(model: Model, by: str = "layer") -> Summary:
@@ -258,22 +275,37 @@ def attributes(scope: Scope) -> dict[str, Any]:
     return result
 
 
+TABLES = frozenset({"cos_cache", "sin_cache", "cos_cached", "sin_cached", "inv_freq", "running_mean", "running_var"})
+"""Last parts of the names that frameworks give to what is not learnt."""
+WEIGHTED = frozenset(
+    "Conv ConvTranspose Gemm MatMul BatchNormalization InstanceNormalization LayerNormalization PRelu LSTM GRU RNN"
+    .split()
+)  # fmt: skip
+"""Operations whose inputs after the first are weights."""
+
+
 def tensor_roles(model: Model) -> dict[str, str]:
     """Return parameter, buffer or constant for every initializer, judged by use where the tensor does not say.
 
-    Floating-point tensors that feed a weight input are parameters, the statistics of a BatchNormalization are buffers,
-    and integers and unused ones are constants.
+    Floating-point tensors that feed a weight input are parameters, the statistics of a BatchNormalization and what
+    frameworks name as tables are buffers, and integers and unused ones are constants. What a Constant node makes is a
+    constant unless it is the weight of an operation that has weights.
     """
     roles: dict[str, str] = {}
-    for name, tensor in model.graph.initializers.items():
+    for name, tensor in model.graph.tensors.items():
         if tensor.role is not None:
             roles[name] = tensor.role
             continue
         uses = model.graph.consumers.get(name, ())
         floating = tensor.dtype.startswith(("float", "bfloat"))
-        if not floating or not uses:
+        fixed = name not in model.graph.initializers and not any(
+            node.op_type in WEIGHTED and index for node, index in uses
+        )
+        if not floating or not uses or fixed:
             roles[name] = "constant"
-        elif all(node.op_type == "BatchNormalization" and index in (3, 4) for node, index in uses):
+        elif name.rpartition(".")[2] in TABLES or all(
+            node.op_type == "BatchNormalization" and index in (3, 4) for node, index in uses
+        ):
             roles[name] = "buffer"
         else:
             roles[name] = "parameter" if tensor.count != 1 or tensor.shape else "constant"

@@ -355,6 +355,16 @@ class Graph:
         used = (name for node in self.nodes for name in node.inputs if name)
         return tuple(dict.fromkeys(name for name in used if name not in known))
 
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The initializers, and the tensors that Constant nodes make."""
+        made = {
+            node.outputs[0]: node.attributes["value"]
+            for node in self.nodes
+            if node.op_type == "Constant" and node.outputs and isinstance(node.attributes.get("value"), Tensor)
+        }
+        return {**made, **self.initializers} if made else self.initializers
+
     def value(self, name: str) -> Value:
         """Return what is known of a value; an unknown one has neither dtype nor shape."""
         found = self.values.get(name)
