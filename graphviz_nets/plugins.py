@@ -18,6 +18,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     "converters": {
         "caffe": "graphviz_nets.converters.caffe:converter",
         "onnx": "graphviz_nets.converters.onnx:converter",
+        "tensorflow": "graphviz_nets.converters.tensorflow:converter",
     },
     "renderers": {
         "dot": "graphviz_nets.renderers.dot:renderer",
@@ -30,7 +31,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     # What a Model shows of itself in a notebook.
     "notebook": {"bundle": "graphviz_nets.renderers.notebook:bundle"},
     # Shape and cost rules of foreign domains, looked up by ONNX domain.
-    "rules": {"caffe": "graphviz_nets.converters.caffe_rules"},
+    "rules": {
+        "caffe": "graphviz_nets.converters.caffe_rules",
+        "tf": "graphviz_nets.converters.tensorflow_rules",
+    },
 }
 
 
