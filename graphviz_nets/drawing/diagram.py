@@ -222,7 +222,7 @@ class Plan:
         """
         tree = self.tree
         before = tree.opened, tree.known
-        opened = tree.opened | tree.within(MOST)
+        opened = tree.opened | tree.within(MOST, auxiliary=True)
         if not opened or sum(1 + len(tree.shown(place)) for place in opened) > 2 * MOST:
             return None
         tree.opened, tree.known = opened, {}
@@ -235,8 +235,9 @@ class Plan:
         model, options = self.model, self.options
         root = _Maker(model, self.tree, self.costs, options, both).root()
         links = _links(model, self.wiring, self.tree, options)
-        if options.hubs or options.stubs:
-            root, links = _with_stubs(root, links, options)
+        links, apart = _apart(links, self.tree)
+        if options.hubs or options.stubs or apart:
+            root, links = _with_stubs(root, links, options, apart)
         root = _with_wires(root, links)
         seen = [box.value for box in boxes(root) if box.value is not None]
         return Diagram(
@@ -319,6 +320,7 @@ class _Maker:
         row = self.costs.row(place.path[:-1], place.title, "", nodes, place.scope, place.id) if nodes else None
         words = f"{len(layers)} layers" if self.model.layers else f"{len(nodes)} nodes"
         kinds = {kind_of(leaf.type) for leaf in leaves}
+        kinds = set() if place.auxiliary else kinds
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
         details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
         title = place.title
@@ -462,6 +464,26 @@ def _links(model: Model, edges: Iterable[Edge], tree: Tree, options: Options) ->
     return tuple(result)
 
 
+def _apart(links: Iterable[Link], tree: Tree) -> tuple[tuple[Link, ...], frozenset[Link]]:
+    """Take out the links between the network and what only serves its training, which reads nearly everything.
+
+    Returns
+    -------
+    (links, apart)
+        Those that stay, and those among them that end in stubs: what an open auxiliary group reads, and what the
+        network reads of one.
+    """
+    kept, apart = [], []
+    for link in links:
+        source, target = tree.apart(link.source), tree.apart(link.target)
+        if source is target or (source is not None and target is not None):
+            kept.append(link)
+        elif not link.control and (target is None or target.id != link.target):
+            kept.append(link)
+            apart.append(link)
+    return tuple(kept), frozenset(apart)
+
+
 def _same_run(tree: Tree, edge: Edge) -> bool:
     """Say whether both ends of an edge are in members of one folded run, of which only the first is shown."""
 
@@ -496,8 +518,10 @@ def _parting(start: Sequence[str], end: Sequence[str]) -> int:
     return common
 
 
-def _with_stubs(root: Group, links: tuple[Link, ...], options: Options) -> tuple[Group, tuple[Link, ...]]:
-    """Replace the wires of a box that is used far and wide by a stub with its name at each use."""
+def _with_stubs(
+    root: Group, links: tuple[Link, ...], options: Options, apart: frozenset[Link]
+) -> tuple[Group, tuple[Link, ...]]:
+    """Replace the wires of a box that is used far and wide, and those in `apart`, by a stub at each use."""
     groups, chains = _chains(root)
     meeting = [_parting(chains[link.source], chains[link.target]) for link in links]
     by_group: dict[str, list[tuple[str, str]]] = {}
@@ -514,6 +538,8 @@ def _with_stubs(root: Group, links: tuple[Link, ...], options: Options) -> tuple
 
     def wanted(link: Link, common: int) -> bool:
         names = {link.source, chains[link.source][common]}
+        if link in apart:
+            return True
         if any(fnmatchcase(name, pattern) for name in names for pattern in options.stubs):
             return True
         kept = any(fnmatchcase(name, pattern) for name in names for pattern in options.wires)
