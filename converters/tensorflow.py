@@ -11,6 +11,7 @@ from graphviz_nets.graph.ir import Model
 
 from .tensorflow_files import Signature, Source, kind_of, read
 from .tensorflow_graph import to_model
+from .tensorflow_keras import open_keras
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Converter:
             `signature`, `tag` and `input_shapes` matter.
         """
         kind, _ = kind_of(path, _head(path, data))
+        if kind in ("keras", "hdf5"):
+            return open_keras(path, data, options)
         source = read(path, data, kind or "graph", options.tag)
         return to_model(source, path, options, chosen(source, options.signature))
 
