@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graphviz_nets.errors import ConfigError
+from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
 from graphviz_nets.graph.ir import Model
 
-from .tensorflow_files import Signature, Source, kind_of, read
+from .onnx import reshape
+from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
 from .tensorflow_graph import to_model
 from .tensorflow_keras import open_keras
+from .tensorflow_run import joined, of_object, runnable, translated
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,36 @@ class Converter:
         data : bytes or None
             A file's content, where there is no file.
         options : Options
-            `signature`, `tag` and `input_shapes` matter.
+            `signature`, `tag`, `input_shapes` and `deploy` matter: where the model is to run, TensorFlow and tf2onnx
+            translate it; where they are not installed or cannot, it is the structure, and a problem says why.
         """
         kind, _ = kind_of(path, _head(path, data))
         if kind in ("keras", "hdf5"):
             return open_keras(path, data, options)
         source = read(path, data, kind or "graph", options.tag)
-        return to_model(source, path, options, chosen(source, options.signature))
+        signature = chosen(source, options.signature)
+        drawn = to_model(source, path, options, signature)
+        if not options.deploy:
+            return drawn
+        try:
+            found = runnable(drawn, path, data, kind, signature, options.tag or "serve")
+        except (ConvertError, MissingExtra) as fault:
+            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {fault.message}; it is the structure only"))
+        return reshape(found, options.input_shapes) if options.input_shapes else found
+
+    def takes(self, thing: object) -> bool:
+        """Say whether an object in memory is TensorFlow's: a Keras model, a ``tf.function`` or a concrete function."""
+        return any(base.__module__.partition(".")[0] in ("keras", "tensorflow") for base in type(thing).__mro__)
+
+    def open_object(self, thing: object, options: Any) -> Model:
+        """Return the model of an object in memory, runnable; its scopes are those of its graph."""
+        frozen = of_object(thing)
+        name = str(getattr(thing, "name", "model"))
+        ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
+        source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
+        drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
+        found = joined(translated(frozen, drawn), drawn)
+        return reshape(found, options.input_shapes) if options.input_shapes else found
 
 
 def _head(path: Path, data: bytes | None) -> bytes:

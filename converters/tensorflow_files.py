@@ -28,11 +28,15 @@ _EVENTS = re.compile(rb"^.{4}\0{4}.{4}.{0,40}brain\.Event:", re.DOTALL)
 
 @dataclass(frozen=True)
 class Signature:
-    """What a graph is called with: tensor names (``x:0``) by the names of its arguments and results."""
+    """What a graph is called with: tensor names (``x:0``) by the names of its arguments and results.
+
+    `shapes` are the TensorShapeProtos of the arguments, by tensor name.
+    """
 
     name: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    shapes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,8 @@ def of_meta(meta: Any) -> Source:
         inputs = {key: one.inputs[key].name for key in sorted(one.inputs)}
         outputs = {key: one.outputs[key].name for key in sorted(one.outputs)}
         if outputs and name != "__saved_model_init_op":
-            signatures[name] = Signature(name, inputs, outputs)
+            shapes = {item.name: item.tensor_shape for item in one.inputs.values() if item.HasField("tensor_shape")}
+            signatures[name] = Signature(name, inputs, outputs, shapes)
     trainable = set()
     for item in meta.collection_def["trainable_variables"].bytes_list.value:
         found = re.match(rb"\n(.)", item, re.DOTALL)  # VariableDef: its name in field 1

@@ -133,7 +133,7 @@ def to_model(source: Source, path: Path, options: Any, signature: Signature | No
     library = {function.signature.name: function for function in source.graph.library.function}
     nodes = list(source.graph.node)
     if signature is not None:
-        nodes = _needed(nodes, [name.partition(":")[0] for name in signature.outputs.values()])
+        nodes = needed(nodes, signature.inputs.values(), signature.outputs.values())
     flat = Flat(library)
     _graph(flat, nodes)
     if not nodes and library:
@@ -167,17 +167,42 @@ def _ends(flat: Flat, name: str) -> list[str]:
 # Flattening -------------------------------------------------------------------------------------------------------
 
 
-def _needed(nodes: Sequence[Any], wanted: Iterable[str]) -> list[Any]:
-    """Return the nodes that some of them need, in the order of the file."""
+def needed(nodes: Sequence[Any], inputs: Iterable[str], outputs: Iterable[str]) -> list[Any]:
+    """Return the nodes from some tensors to others, in the order of the file; those that are fed as placeholders.
+
+    Parameters
+    ----------
+    nodes : sequence of NodeDef
+        Of a graph; of TensorFlow's protos or of tensorboard's.
+    inputs, outputs : iterable of str
+        Tensors, as ``x:0``. What is fed may be any node's result: what led to it is left out.
+    """
     by_name = {node.name: node for node in nodes}
+    fed = {name.removesuffix(":0") for name in inputs}
     found: set[str] = set()
-    waiting = list(wanted)
+    waiting = [name.partition(":")[0] for name in outputs]
     while waiting:
         name = waiting.pop()
         if name not in found and name in by_name:
             found.add(name)
-            waiting += [ref.lstrip("^").partition(":")[0] for ref in by_name[name].input]
-    return [node for node in nodes if node.name in found]
+            if name not in fed:
+                waiting += [ref.lstrip("^").partition(":")[0] for ref in by_name[name].input]
+    return [_placeholder(node) if node.name in fed else node for node in nodes if node.name in found]
+
+
+def _placeholder(node: Any) -> Any:
+    """Return a placeholder of a node's name, type and shape."""
+    if node.op == "Placeholder":
+        return node
+    made = node.__class__(name=node.name, op="Placeholder")
+    kind = next((key for key in ("dtype", "T", "DstT") if key in node.attr), None)
+    made.attr["dtype"].type = node.attr[kind].type if kind is not None else 1  # what is parsed is mostly float
+    stated = list(node.attr["_output_shapes"].list.shape) if "_output_shapes" in node.attr else []
+    if stated:
+        made.attr["shape"].shape.CopyFrom(stated[0])
+    elif "shape" in node.attr:
+        made.attr["shape"].shape.CopyFrom(node.attr["shape"].shape)
+    return made
 
 
 def parts(name: str) -> ScopePath:
@@ -331,6 +356,8 @@ def _built(
         elif op.type.startswith("Placeholder") and free:
             inputs.append(op.id)
             dims = _input_shape(op)
+            if dims is None and signature is not None and f"{op.id}:0" in signature.shapes:
+                dims = dims_of(signature.shapes[f"{op.id}:0"])
             if dims and dims[0] is None and None not in dims[1:]:
                 dims = (BATCH, *dims[1:])  # a name goes through operations where an unknown number would be lost
             values[op.id] = Value(op.id, _known(_dtype(op.attributes["dtype"].type)), dims)
@@ -339,7 +366,7 @@ def _built(
     inputs = _given(inputs, values, signature, options, flat)
     groups = machinery(rest, frozenset(tensors))
     nodes, back = _sorted([_node(op, groups.moved.get(op.id, op.path), problems) for op in rest])
-    outer = Graph(path.stem, nodes, tuple(inputs), (), values, tensors, back)
+    outer = Graph(_title(path), nodes, tuple(inputs), (), values, tensors, back)
     for node in nodes:
         stated = _stated(by_id[node.id])
         types = shapes.infer_node(node, lambda name: tensors.get(name) or values.get(name) or Value(name))
@@ -354,7 +381,13 @@ def _built(
         outputs = [flat.real(_main(name)) for name in signature.outputs.values()]
     else:
         users = {name for node in nodes for name in node.inputs}
-        outputs = [n for node in nodes if node.id not in waited for n in node.outputs[:1] if n not in users]
+        outputs = [
+            name
+            for node in nodes
+            if node.id not in waited and node.op_type not in ("Switch", "RefSwitch")
+            for name in node.outputs[:1]
+            if name not in users
+        ]  # fmt: skip  a branch that is not taken leads nowhere
     made = {name for node in nodes for name in node.outputs} | tensors.keys() | set(inputs)
     graph = replace(outer, values=values, outputs=tuple(dict.fromkeys(name for name in outputs if name in made)))
     if graph.undefined:
@@ -368,6 +401,12 @@ def _built(
         {"": 18, "tf": 1},
         problems=tuple(problems),
     )
+
+
+def _title(path: Path) -> str:
+    """Return what a file's model is called; a SavedModel's folder may be no more than a version."""
+    here = path.parent if path.name in ("saved_model.pb", "saved_model.pbtxt") else path
+    return here.parent.name if here.name.isdecimal() and here.parent.name else here.stem
 
 
 def _joined(stated: Shape | None, found: Shape | None) -> Shape | None:

@@ -217,7 +217,7 @@ def _by_place(blobs: Mapping[str, Blob], prefix: str) -> Store:
         return f"{prefix}layers/{name}" + (f"_{place}" if place else "") + "/"
 
     def find(name: str, type_: str, place: int) -> Sequence[Blob]:
-        own = home(type_, place)
+        own = home(type_, place) if type_ else prefix
         found = [key for key in blobs if key.startswith(own) and "seed_generator/" not in key]
 
         def key(text: str) -> tuple[object, ...]:
@@ -284,15 +284,15 @@ def to_model(config: Any, path: Path, options: Any, store: Store, keras: int = 3
         build = config.get("build_config")
         shape = _shape_of({"batch_shape": build.get("input_shape")} if isinstance(build, Mapping) else {})
         x = _input(plan, "input", shape, "float32")
-        own = [blob for place in ("",) for blob in store.find(name, place, 0)]
-        outputs = _foreign(plan, Call(plan.op, name, str(config.get("class_name")), inner, (x,), own, str(path)))
+        settings = inner if isinstance(inner, Mapping) else {}
+        call = Call(plan.op, name, str(config.get("class_name")), settings, (x,), store.find(name, "", 0), str(path))
+        outputs = _foreign(plan, call)
         plan.problem(f"the class {config.get('class_name')} is the author's own; only its weights are known")
-    used = [
-        key for key in given if key not in plan.op.inputs and not (key.isdecimal() and int(key) < len(plan.op.inputs))
-    ]
-    if used:
-        raise ConfigError(f"the model has no input {used[0]!r}", key="--input-shape",
-                          hint=f"its inputs: {', '.join(plan.op.inputs) or 'none'}")  # fmt: skip
+    inputs = plan.op.inputs
+    for key in given:
+        if key not in inputs and not (key.isdecimal() and int(key) < len(inputs)):
+            hint = f"its inputs: {', '.join(inputs) or 'none'}"
+            raise ConfigError(f"the model has no input {key!r}", key="--input-shape", hint=hint)
     plan.op.scope = ()
     named = [text if text.startswith(plan.path.name) else f"{plan.path.name}: {text}" for text in plan.op.problems]
     return plan.op.model(
@@ -490,11 +490,13 @@ def _translated(plan: Plan, call: Call, first: int) -> tuple[str, ...]:
         return _foreign(plan, call)
     try:
         found = rule(plan.op, call)
-    except Impossible as fault:
+    except (Impossible, LookupError, ArithmeticError, TypeError, AttributeError, ValueError) as fault:
+        # A file may give a setting as another type, or leave it out.
+        why = str(fault) if isinstance(fault, Impossible) else "its settings do not suit it"
         del plan.op.nodes[first:], plan.op.problems[before:]
         call.weights.clear()
         call.taken = 0
-        plan.problem(f"layer {call.name!r} ({call.type}): {fault}")
+        plan.problem(f"layer {call.name!r} ({call.type}): {why}")
         return _foreign(plan, call)
     return (found,) if isinstance(found, str) else tuple(found)
 
@@ -520,7 +522,7 @@ def _settings(config: Any) -> dict[str, Any]:
     """Return what is worth showing of a layer's settings: no initializers, regularizers and what is off."""
     if not isinstance(config, Mapping):
         return {}
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in config.items():
         if key in _DULL or key.endswith(("_initializer", "_regularizer", "_constraint")) or value in (None, False, []):
             continue

@@ -524,6 +524,11 @@ def reshape(op: Builder, call: Call) -> str:
     target = call.get("target_shape", ())
     if not all(isinstance(dim, int) and -1 <= dim < 1 << 31 for dim in target):
         raise call.fail(f"target_shape is to have whole numbers, not {str(target)[:60]!r}")
+    inner = call.shape()[1:]
+    sizes = [dim for dim in inner if isinstance(dim, int)]
+    known = prod(dim for dim in target if dim != -1)
+    if len(sizes) == len(inner) and known and -1 in target:
+        target = [prod(sizes) // known if dim == -1 else dim for dim in target]
     return op.Reshape(call.x, op.constant([0, *target]))
 
 
@@ -584,19 +589,15 @@ def _recurrent(op: Builder, call: Call, kind: str, gates: int, blocks: Sequence[
     def turned(array: Any) -> Any:
         return blocked(array).T[None]
 
-    def biased(array: Any) -> Any:
-        import numpy as np
-
-        both = array if array.ndim == 2 else np.stack([array, np.zeros_like(array)])
-        return np.concatenate([blocked(both[0]), blocked(both[1])])[None]
-
     wide = gates * units
     w = call.weight("kernel", (size, wide), turned, (1, wide, size))
     r = call.weight("recurrent_kernel", (units, wide), turned, (1, wide, units))
     two = bool(more.get("linear_before_reset"))
     b = ""
     if call.get("use_bias", True):
-        b = call.weight("bias", (2, wide) if two else (wide,), biased, (1, 2 * wide))
+        b = call.weight("bias", (2, wide) if two else (wide,), blocked, (1, 2 * wide) if two else (1, wide))
+        if not two:  # Keras has one bias, ONNX one for each product
+            b = op.Concat(b, op.constant([0.0] * wide, "float32", (1, wide)), axis=1)
     x = op.Transpose(call.x, perm=(1, 0, 2))
     inputs = [x, w, r, b] if b else [x, w, r]
     results = op.node(kind, inputs, 3 if kind == "LSTM" else 2, attributes={"hidden_size": units, **more})

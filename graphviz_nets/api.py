@@ -22,15 +22,13 @@ LARGEST_TEXT = 64 << 20
 """Bytes of a model given on standard input."""
 
 
-def load(
-    path: str | os.PathLike[str], given: Options | None = None, *, data: bytes | None = None, **more: Any
-) -> Model:
-    """Open a model file.
+def load(path: Any, given: Options | None = None, *, data: bytes | None = None, **more: Any) -> Model:
+    """Open a model file, or a model in memory.
 
     Parameters
     ----------
-    path : path-like
-        The file; with `data`, only its name.
+    path : path-like or object
+        The file or folder; with `data`, only its name. Or a model in memory: a Keras model, a ``tf.function``.
     given : Options, optional
         Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`, `weights`, `random_weights`,
         `deploy`); or give them as keywords.
@@ -54,14 +52,37 @@ def load(
     (9, (64, 10))
     """
     chosen = replace(given, **more) if given is not None else options(**more)
+    if not isinstance(path, (str, os.PathLike)):
+        return _in_memory(path, chosen)
     place = Path(path)
-    head = data[:HEAD] if data is not None else _head(place)
-    converter = _converter(place, head, chosen.source)
+    converter = converter_of(place, chosen.source, data)
     if chosen.weights is not None and converter.name != "caffe":
         raise ConfigError("a weight file goes with a Caffe net", key="--weights")
     from graphviz_nets.graph import shapes
 
     return shapes.infer(converter.open(place, data, chosen))
+
+
+def _in_memory(thing: object, chosen: Options) -> Model:
+    """Return an object as a model, by whichever converter takes it."""
+    from graphviz_nets.graph import shapes
+
+    for name in plugins.names("converters"):
+        converter = plugins.resolve("converters", name)
+        if getattr(converter, "takes", None) is not None and converter.takes(thing):
+            return shapes.infer(converter.open_object(thing, chosen))
+    raise UnknownFormat(f"no converter takes a {type(thing).__name__}", hint="give a file, or a model of a framework")
+
+
+def converter_of(path: Path, source: str | None = None, data: bytes | None = None) -> Any:
+    """Return what opens a file: the converter called `source`, or the one that is surest of the content.
+
+    Raises
+    ------
+    UnknownFormat, ConvertError
+        When there is none, or the file cannot be read.
+    """
+    return _converter(path, data[:HEAD] if data is not None else _head(path), source)
 
 
 def _head(path: Path) -> bytes:

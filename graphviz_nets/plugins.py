@@ -43,7 +43,8 @@ class Converter(Protocol):
 
     ``match`` is cheap (it sees the path and the first 4 KiB) and says how sure it is, 0 (not mine) to 100; ``open``
     returns a :class:`graphviz_nets.graph.ir.Model`. A converter may have more: ``judge`` runs a model's source by
-    another program (see :func:`graphviz_nets.verify.verify`), ``engines`` convert it by other programs.
+    another program (see :func:`graphviz_nets.verify.verify`), ``engines`` convert it by other programs; ``takes`` says
+    whether an object in memory is of its framework, and ``open_object`` returns its Model.
     """
 
     name: str

@@ -40,15 +40,11 @@ def filled(model: Any, seed: int = 3) -> Any:
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    weights = [np.asarray(weight) for weight in model.get_weights()]
-    named = [weight.path for weight in model.weights]
-    model.set_weights(
-        [
-            (rng.uniform(0.5, 1.5, old.shape) if "variance" in path else rng.normal(0, 0.4, old.shape)).astype(old.dtype)
-            if old.dtype.kind == "f" else old
-            for old, path in zip(weights, named, strict=True)
-        ]
-    )  # fmt: skip
+    for weight in model.weights:
+        if "float" in str(weight.dtype):
+            shape = tuple(weight.shape)
+            positive = "variance" in weight.path
+            weight.assign((rng.uniform(0.5, 1.5, shape) if positive else rng.normal(0, 0.4, shape)).astype("f4"))
     return model
 
 
@@ -98,9 +94,11 @@ def test_layer_gives_kerass_numbers(case: Case, form: str, keras: ModuleType, tm
     assert not mine.problems
     rng = np.random.default_rng(5)
     arrays = [
-        rng.integers(0, case.below, (2, *shape)).astype("i4") if case.below else rng.normal(0, 1, (2, *shape)).astype("f4")
+        (rng.integers(0, case.below, (2, *shape)) if case.below else rng.normal(0, 1, (2, *shape))).astype(
+            "i4" if case.below else "f4"
+        )
         for shape in case.shapes
-    ]  # fmt: skip
+    ]
     agrees(model, mine, arrays)
     scope = mine.layers[-1]
     assert scope.type == case.type
@@ -130,7 +128,9 @@ def network(keras: ModuleType) -> Any:
     left, right = shared(inner(a)), shared(b)
     joined = layers.Add(name="join")([left, right])
     flat = layers.Flatten(name="flat")(joined)
-    return keras.Model([a, b], [layers.Dense(3, name="one")(flat), layers.Dense(2, activation="softmax", name="two")(flat)])
+    return keras.Model(
+        [a, b], [layers.Dense(3, name="one")(flat), layers.Dense(2, activation="softmax", name="two")(flat)]
+    )
 
 
 @pytest.mark.parametrize("form", ["keras", "h5"])
@@ -167,7 +167,10 @@ def test_real_files_give_tensorflows_numbers(shared: Path, keras: ModuleType) ->
     import numpy as np
 
     folder = shared / "tensorflow" / "keras"
-    for name, size in (("fer2013_mini_XCEPTION.102-0.66.hdf5", (64, 64, 1)), ("mlperftiny_cifar10_resnet8.h5", (32, 32, 3))):
+    for name, size in (
+        ("fer2013_mini_XCEPTION.102-0.66.hdf5", (64, 64, 1)),
+        ("mlperftiny_cifar10_resnet8.h5", (32, 32, 3)),
+    ):
         model = keras.models.load_model(folder / name, compile=False)
         agrees(model, load(folder / name), [np.random.default_rng(2).uniform(0, 1, (3, *size)).astype("f4")])
 
@@ -242,9 +245,11 @@ def test_settings_of_the_wrong_kind_are_our_errors_or_drawn(item: dict[str, Any]
     try:
         model = load("net.keras", data=keras_zip(chain(item)))
     except GraphvizNetsError as fault:
-        assert item["config"]["name"] in str(fault)
+        said = str(fault)
     else:
-        assert model.problems and not model.runnable
+        said = "; ".join(model.problems)
+        assert not model.runnable
+    assert item["config"]["name"] in said
 
 
 def test_links_and_outside_arrays_of_hdf5_are_refused(need: Any, tmp_path: Path) -> None:
@@ -268,7 +273,7 @@ def test_links_and_outside_arrays_of_hdf5_are_refused(need: Any, tmp_path: Path)
                 group.create_virtual_dataset("kernel", layout)
             else:
                 group.create_dataset("kernel", (4, 3), "f4", external=[(str(tmp_path / "raw"), 0, 48)])
-        with pytest.raises(ConvertError, match="not (followed|read)"):
+        with pytest.raises(ConvertError, match=r"not (followed|read)"):
             load(file)
 
 
@@ -279,7 +284,7 @@ def test_weights_of_another_shape_name_the_layer(need: Any, tmp_path: Path) -> N
         group = out.create_group("model_weights/d")
         group.attrs["weight_names"] = [b"kernel", b"bias"]
         group["kernel"], group["bias"] = np.zeros((5, 3), "f4"), np.zeros(3, "f4")
-    with pytest.raises(ConvertError, match="'d'.*kernel"):
+    with pytest.raises(ConvertError, match=r"'d'.*kernel"):
         load(tmp_path / "net.h5")
 
 

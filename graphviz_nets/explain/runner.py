@@ -111,7 +111,7 @@ class Runner:
         for value in self.inputs:
             if value.name not in inputs:
                 raise RunError("this input is not given", node=value.name)
-            array = np.ascontiguousarray(inputs[value.name], DTYPES.get(value.dtype or ""))
+            array = np.asarray(inputs[value.name], DTYPES.get(value.dtype or ""), order="C")
             if value.shape is not None and not _fits(array.shape, value.shape):
                 raise RunError(f"the input has the shape {array.shape}, not {value.shape}", node=value.name)
             given[value.name] = array

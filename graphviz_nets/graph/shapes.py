@@ -432,7 +432,8 @@ def flatten(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
         return [(_dtype(inputs[0]), (None, None))]
     axis = node.attributes.get("axis", 1)
     axis = axis + len(x) if axis < 0 else axis
-    return [(_dtype(inputs[0]), (product(x[:axis]), product(x[axis:])))]
+    halves = (x[0] if len(x) and axis == 1 else product(x[:axis]), product(x[axis:]))
+    return [(_dtype(inputs[0]), halves)]
 
 
 @shape("Reshape")
