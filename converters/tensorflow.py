@@ -13,7 +13,7 @@ from .onnx import reshape
 from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
 from .tensorflow_graph import to_model
 from .tensorflow_keras import open_keras
-from .tensorflow_run import joined, of_object, runnable, translated
+from .tensorflow_run import joined, layer_names, of_object, runnable, translated
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Converter:
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
         source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
         drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
-        found = joined(translated(frozen, drawn), drawn)
+        found = joined(translated(frozen, drawn), drawn, layer_names(thing))
         return reshape(found, options.input_shapes) if options.input_shapes else found
 
 

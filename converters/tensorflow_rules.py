@@ -56,13 +56,12 @@ def _last(node: Node, rank: int) -> int:
 # What keeps the shape ---------------------------------------------------------------------------------------------
 
 SAME = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BiasAdd BiasAddV1 BitwiseAnd Cast Ceil CheckNumerics ClipByValue Conj Cos "
-    "Cosh Cumsum Cumprod Elu Enter EnsureShape Erf Erfc Exit Exp Expm1 FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars "
-    "Floor Identity InplaceAdd Inv InvGrad IsFinite IsInf IsNan LRN LeakyRelu Lgamma Log Log1p LogSoftmax LogicalNot "
-    "Neg NextIteration OnesLike PlaceholderWithDefault PreventGradient Print Reciprocal RefEnter RefExit "
-    "RefIdentity RefNextIteration Relu Relu6 Reverse ReverseV2 Rint Round Rsqrt Selu Sigmoid Sign Sin Sinh "
-    "Snapshot Softmax Softplus Softsign Sqrt Square StopGradient Tan Tanh ZerosLike ReluGrad Relu6Grad SigmoidGrad "
-    "TanhGrad EluGrad SeluGrad SoftplusGrad SqrtGrad RsqrtGrad LeakyReluGrad ScatterUpdate"
+    "Abs Acos Acosh Asin Asinh Atan Atanh BiasAdd Cast Ceil CheckNumerics Cos Cosh Cumsum Cumprod Elu Enter Erf Erfc "
+    "Exit Exp Expm1 FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars Floor Identity Inv IsFinite IsInf IsNan LRN "
+    "LeakyRelu Lgamma Log Log1p LogSoftmax LogicalNot Neg NextIteration OnesLike PlaceholderWithDefault "
+    "PreventGradient Reciprocal Relu Relu6 ReverseV2 Rint Round Rsqrt Selu Sigmoid Sign Sin Sinh Snapshot Softmax "
+    "Softplus Softsign Sqrt Square StopGradient Tan Tanh ZerosLike ReluGrad Relu6Grad SigmoidGrad TanhGrad EluGrad "
+    "SeluGrad SoftplusGrad SqrtGrad RsqrtGrad LeakyReluGrad"
 ).split()
 
 
@@ -80,7 +79,7 @@ def read_variable(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     return [(_type(node, inputs[0]), _dims(inputs[0]))]
 
 
-@shape("AddN", "AccumulateNV2", "Select", "SelectV2")
+@shape("AddN", "Select", "SelectV2")
 def like_last(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Like the last input: all summands are alike, and a condition stands first."""
     if node.op_type == "SelectV2":
@@ -89,13 +88,13 @@ def like_last(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     return [(_type(node, inputs[-1]), next((dims for dims in map(_dims, inputs[::-1]) if dims is not None), None))]
 
 
-@shape("Switch", "RefSwitch")
+@shape("Switch")
 def switch(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Two outputs like the first input; one of them is taken."""
     return [(_type(node, inputs[0]), _dims(inputs[0]))] * 2
 
 
-@shape("Merge", "RefMerge")
+@shape("Merge")
 def merge(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """Whichever input comes: what is known alike of all; then its number."""
     found = [dims for dims in map(_dims, inputs) if dims is not None]
@@ -113,10 +112,7 @@ def loop_condition(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
 
 # Element by element -----------------------------------------------------------------------------------------------
 
-ARITHMETIC = (
-    "Add AddV2 Sub Mul MulNoNan Div DivNoNan RealDiv TruncateDiv FloorDiv FloorMod Mod TruncateMod Maximum Minimum Pow "
-    "SquaredDifference Atan2 Xdivy Xlogy"
-).split()
+ARITHMETIC = ("Add AddV2 Sub Mul Div RealDiv FloorDiv FloorMod Maximum Minimum Pow SquaredDifference Atan2").split()
 COMPARISON = "Equal NotEqual Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr".split()
 
 
@@ -414,7 +410,8 @@ def pad(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     x, pads = _dims(inputs[0]), _numbers(inputs[1])
     if x is None or pads is None:
         return [(_type(node, inputs[0]), None if x is None else (None,) * len(x))]
-    dims = tuple(d + sum(pads[2 * k : 2 * k + 2]) if isinstance(d, int) else None for k, d in enumerate(x))
+    more = [sum(pads[2 * k : 2 * k + 2]) for k in range(len(x))]
+    dims = tuple(d + n if isinstance(d, int) else None if n else d for d, n in zip(x, more, strict=True))
     return [(_type(node, inputs[0]), dims)]
 
 
@@ -424,7 +421,7 @@ def tile(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     x, times = _dims(inputs[0]), _numbers(inputs[1])
     if x is None or times is None:
         return [(_type(node, inputs[0]), None if x is None else (None,) * len(x))]
-    dims = tuple(d * t if isinstance(d, int) else None for d, t in zip(x, times, strict=True))
+    dims = tuple(d * t if isinstance(d, int) else d if t == 1 else None for d, t in zip(x, times, strict=True))
     return [(_type(node, inputs[0]), dims)]
 
 
@@ -434,7 +431,7 @@ def fill(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     return [(_type(node, inputs[1]), _numbers(inputs[0]))]
 
 
-@shape("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt")
+@shape("RandomUniform", "RandomStandardNormal", "TruncatedNormal")
 def random(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     """The constant first input is the shape."""
     return [(dtype_of(node), _numbers(inputs[0]))]

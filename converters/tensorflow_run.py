@@ -16,12 +16,12 @@ from typing import Any
 
 from graphviz_nets.errors import ConvertError, MissingExtra
 from graphviz_nets.graph import proto
-from graphviz_nets.graph.ir import Model, Shape, Value
+from graphviz_nets.graph.ir import Model, Node, Shape, Value
 from graphviz_nets.graph.scopes import Path as ScopePath
 from graphviz_nets.graph.scopes import Scope, parents
 
 from .tensorflow_files import Signature, meta_of
-from .tensorflow_graph import needed
+from .tensorflow_graph import CALLS, needed
 
 OPSET = 18
 """The newest that tf2onnx writes."""
@@ -101,14 +101,24 @@ def _quiet() -> Iterator[None]:
 
 
 def _saved_model(tf: Any, folder: Path, signature: Signature | None, tag: str) -> Frozen:
-    """Freeze a signature through the old loader, which asks nothing of the Keras that wrote the file."""
+    """Freeze a signature through the old loader, which asks nothing of the Keras that wrote the file.
+
+    Where that loses something, the new one is asked.
+    """
     if signature is None:
         raise ConvertError("the SavedModel has no signature to run", path=str(folder))
     v1 = tf.compat.v1
     inputs, outputs = tuple(signature.inputs.values()), tuple(signature.outputs.values())
     with tf.Graph().as_default(), v1.Session() as session:
         v1.saved_model.load(session, [tag], str(folder))
-        return Frozen(_constant(v1, session, outputs), inputs, outputs)
+        graph = _constant(v1, session, outputs)
+    known = {function.signature.name for function in graph.library.function}
+    called = {node.attr["f"].func.name for node in graph.node if node.op in CALLS}
+    if called <= known:
+        return Frozen(graph, inputs, outputs)
+    # It has lost functions, as of what Keras 3 exports.
+    found = _constants(tf.saved_model.load(str(folder), tags=[tag]).signatures[signature.name])
+    return replace(found, outputs=found.outputs[: len(outputs)])
 
 
 def _constant(v1: Any, session: Any, outputs: Iterable[str]) -> Any:
@@ -180,7 +190,8 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
 
     Inputs have the shapes that `drawn` has: old files write an unknown one as that of a scalar.
     """
-    import tf2onnx
+    import tensorflow as tf
+    from tf2onnx import optimizer, tf_loader, tfonnx
 
     nodes = needed(frozen.graph.node, frozen.inputs, frozen.outputs)
     for k, node in enumerate(nodes):
@@ -193,9 +204,15 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     graph.node.extend(nodes)
     kept = {node.name for node in nodes}
     inputs = [tensor for tensor in frozen.inputs if tensor.partition(":")[0] in kept]
-    model, _ = tf2onnx.convert.from_graph_def(
-        graph, name=drawn.name or "model", input_names=inputs, output_names=list(frozen.outputs), opset=OPSET
-    )
+    inputs, outputs = list(inputs), list(frozen.outputs)
+    # Not all of tf2onnx's optimizers: one of them lets every convolution vanish in the normalization after it.
+    chosen = {name: make for name, make in optimizer._optimizers.items() if name != "remove_back_to_back"}
+    with tf.Graph().as_default():
+        small = tf_loader.tf_optimize(inputs, outputs, graph)
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(small, name="")
+        made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
+        model = optimizer.optimize_graph(made, optimizers=chosen).make_model(drawn.name or "model")
     for names in (model.graph.input, model.graph.output, model.graph.value_info):
         for item in names:
             item.name = item.name.removesuffix(":0")
@@ -227,20 +244,36 @@ def of_object(thing: Any) -> Frozen:
         When a ``tf.function`` does not say what it takes.
     """
     tf = tensorflow()
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    if hasattr(thing, "inputs") and hasattr(thing, "layers"):
-        if not thing.inputs:
-            raise ConvertError("the Keras model has not been built", hint="call it once, or model.build(input_shape)")
+    if hasattr(thing, "layers") and callable(thing):
+        specs = _specs(tf, thing)
         called = tf.function(lambda *given: thing(given if len(given) > 1 else given[0], training=False))
-        thing = called.get_concrete_function(*(tf.TensorSpec(x.shape, x.dtype, x.name) for x in thing.inputs))
+        thing = called.get_concrete_function(*specs)
     elif hasattr(thing, "get_concrete_function"):
         if getattr(thing, "input_signature", None) is None:
             raise ConvertError("the tf.function has no input_signature", hint="give load() a concrete function of it")
         thing = thing.get_concrete_function()
     elif not hasattr(thing, "graph"):
         raise ConvertError(f"{type(thing).__name__} is neither a Keras model nor a tf.function")
-    frozen = convert_variables_to_constants_v2(thing)
+    return _constants(thing)
+
+
+def _specs(tf: Any, model: Any) -> list[Any]:
+    """Return what a Keras model takes: its inputs, or the shape that a model of an own class was built for."""
+    given = getattr(model, "inputs", None)
+    if given:
+        return [tf.TensorSpec(x.shape, x.dtype, x.name) for x in given]
+    built = (model.get_build_config() or {}) if getattr(model, "built", False) else {}
+    shapes = list(built.get("shapes_dict", {}).values()) or [built.get("input_shape")]
+    if not all(isinstance(shape, (list, tuple)) and shape for shape in shapes):
+        raise ConvertError("the Keras model has not been built", hint="call it once, or model.build(input_shape)")
+    return [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in shapes]
+
+
+def _constants(function: Any) -> Frozen:
+    """Freeze a concrete function."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function)
     names = tuple(x.name for x in frozen.inputs), tuple(x.name for x in frozen.outputs)
     return Frozen(frozen.graph.as_graph_def(), *names)
 
@@ -248,11 +281,29 @@ def of_object(thing: Any) -> Frozen:
 # Names ------------------------------------------------------------------------------------------------------------
 
 
-def joined(model: Model, drawn: Model) -> Model:
+def layer_names(thing: Any) -> frozenset[str]:
+    """Return the names of a Keras model's layers, those of models inside it too; of anything else, nothing."""
+    found: set[str] = set()
+    waiting = [thing]
+    while waiting:
+        for one in getattr(waiting.pop(), "layers", ()):
+            if one.name not in found:
+                found.add(one.name)
+                waiting.append(one)
+    return frozenset(found)
+
+
+def _plain(path: ScopePath, names: frozenset[str]) -> ScopePath:
+    """Return a path with layers called as they are: TensorFlow numbers the scope of a layer's second call."""
+    short = (re.sub(r"_\d+$", "", part) for part in path)
+    return tuple(one if one in names and part not in names else part for part, one in zip(path, short, strict=True))
+
+
+def joined(model: Model, drawn: Model, names: frozenset[str] = frozenset()) -> Model:
     """Return tf2onnx's model with the scopes of the TensorFlow graph, by the names that it keeps in its nodes.
 
     tf2onnx numbers what it adds (``a/b/Conv2D__7``) and puts the calls before a name; a node without a name that the
-    graph knows stands where its neighbours are.
+    graph knows stands where its neighbours are. `names` are those of a Keras model's layers.
     """
     known = {node.id: node.scope for node in drawn.graph.nodes} | {
         name: tuple(part for part in name.split("/")[:-1]) for name in drawn.graph.initializers
@@ -261,10 +312,11 @@ def joined(model: Model, drawn: Model) -> Model:
     placed: dict[str, ScopePath] = {}
     nodes = []
     for node in model.graph.nodes:
-        own = _place(node.name or node.id, known, paths)
+        own = _merged(node, drawn) or _place(node.name or node.id, known, paths)
         if own is None:
             near = [placed[name] for name in node.inputs if name in placed]
             own = near[0] if near else ()
+        own = _plain(own, names)
         placed.update(dict.fromkeys(node.outputs, own))
         nodes.append(node.moved(own))
     scopes = {
@@ -273,6 +325,15 @@ def joined(model: Model, drawn: Model) -> Model:
     }
     graph = replace(model.graph, name=drawn.name, nodes=tuple(nodes), values=_batched(model, drawn))
     return replace(model, graph=graph, framework="tensorflow", scopes=scopes, problems=drawn.problems)
+
+
+def _merged(node: Node, drawn: Model) -> ScopePath | None:
+    """Return the scope of a convolution that TensorFlow has put into the scaling after it, whose name it now has."""
+    here = drawn.graph.by_id.get(re.sub(r"__\d+$", "", node.name))
+    if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or here is None or here.op_type != "Mul":
+        return None
+    makers = [drawn.graph.producers[name] for name in here.inputs if name in drawn.graph.producers]
+    return next((maker.scope for maker in makers if "Conv" in maker.op_type or maker.op_type == "MatMul"), None)
 
 
 def _place(name: str, known: dict[str, ScopePath], paths: set[ScopePath]) -> ScopePath | None:

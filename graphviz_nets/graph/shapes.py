@@ -547,7 +547,8 @@ def pad(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
     x, pads = _dims(inputs[0]), _integers(inputs[1]) if len(inputs) > 1 else node.attributes.get("pads")
     if x is None or pads is None or len(pads) != 2 * len(x):
         return [(_dtype(inputs[0]), None if x is None else (None,) * len(x))]
-    sizes = (dim + pads[k] + pads[k + len(x)] if isinstance(dim, int) else None for k, dim in enumerate(x))
+    more = [pads[k] + pads[k + len(x)] for k in range(len(x))]
+    sizes = (d + n if isinstance(d, int) else None if n else d for d, n in zip(x, more, strict=True))
     return [(_dtype(inputs[0]), tuple(sizes))]
 
 
