@@ -363,6 +363,8 @@ def _built(
             values[op.id] = Value(op.id, _known(_dtype(op.attributes["dtype"].type)), dims)
         else:
             rest.append(op)
+    if any(op.type in VARIABLES for op in ops):  # what is learnt is in these, then, and constants are constants
+        tensors = {name: t if t.role is not None else replace(t, role="constant") for name, t in tensors.items()}
     inputs = _given(inputs, values, signature, options, flat)
     groups = machinery(rest, frozenset(tensors))
     nodes, back = _sorted([_node(op, groups.moved.get(op.id, op.path), problems) for op in rest])
@@ -648,6 +650,7 @@ class Groups:
 
 _ASSIGN = frozenset({"Assign", "AssignVariableOp"})
 _ASKED = frozenset({"VarIsInitializedOp", "IsVariableInitialized"})
+_READS = frozenset({"Identity", "ReadVariableOp"})
 _APPLY = re.compile(r"(?:Resource)?(?:Sparse)?Apply[A-Z]")
 _STORE = frozenset({"SaveV2", "RestoreV2", "Save", "Restore", "SaveSlices", "RestoreSlice", "ShardedFilename",
                     "MergeV2Checkpoints"})  # fmt: skip
@@ -683,7 +686,7 @@ def machinery(ops: Sequence[Op], tensors: frozenset[str]) -> Groups:
         return any(path[:size] in groups.scopes for size in range(1, len(path) + 1))
 
     free = [op for op in ops if not held(op.path)]
-    _initialization(free, tensors, groups)
+    _initialization(free, ops, tensors, groups)
     for op in free:
         if op.id in groups.moved:
             continue
@@ -700,16 +703,18 @@ def machinery(ops: Sequence[Op], tensors: frozenset[str]) -> Groups:
     return groups
 
 
-def _initialization(ops: Sequence[Op], tensors: frozenset[str], groups: Groups) -> None:
+def _initialization(ops: Sequence[Op], everything: Sequence[Op], tensors: frozenset[str], groups: Groups) -> None:
     """Move what gives variables their first values, and asks whether they have any, into a scope of its own."""
     mine = {op.id for op in ops if op.type in _ASKED or (op.type in _ASSIGN and op.inputs and op.inputs[0] in tensors)}
     if not mine:
         return
     by_id = {op.id: op for op in ops}
     users: dict[str, list[str]] = {}
-    for op in ops:
+    for op in everything:
         for name in (*map(_owner, op.inputs), *op.controls):
             users.setdefault(name, []).append(op.id)
+    # Reads that nobody uses, as those of an optimizer's slots.
+    mine |= {op.id for op in ops if op.type in _READS and op.id not in users and set(op.inputs) <= tensors}
     waiting = [name for one in mine for name in map(_owner, by_id[one].inputs)]
     while waiting:  # what serves nothing else
         name = waiting.pop()
@@ -719,7 +724,7 @@ def _initialization(ops: Sequence[Op], tensors: frozenset[str], groups: Groups) 
     waiting = [user for one in mine for user in users.get(one, ())]
     while waiting:  # what comes of nothing else
         name = waiting.pop()
-        if name in mine:
+        if name in mine or name not in by_id:
             continue
         sources = [*map(_owner, by_id[name].inputs), *by_id[name].controls]
         if all(source in mine or source in tensors for source in sources):

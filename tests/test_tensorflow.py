@@ -1,4 +1,4 @@
-"""TensorFlow's graphs: every real file, names to scopes, loops, functions, machinery, event files, hostile bytes, runs."""
+"""TensorFlow's graphs: real files, scopes, loops, functions, machinery, event files, hostile bytes, runs."""
 
 from __future__ import annotations
 
@@ -76,8 +76,11 @@ def test_every_node_of_a_graph_is_there(name: str, folder: Path, tmp_path: Path)
     model = opened(folder / name)
     graph = model.graph
     graph.check()
-    signed = name.startswith("meta/session")  # only what its signature needs
-    assert signed or len(graph.nodes) + len(graph.initializers) + len(graph.inputs) == COUNTS[name]
+    found = len(graph.nodes) + len(graph.initializers) + len(graph.inputs)
+    if "zhacmsra" in name:  # its calls are opened
+        assert found > COUNTS[name] and not any(node.op_type.startswith("softmax_cross") for node in graph.nodes)
+    else:
+        assert found == COUNTS[name]
     save(model, tmp_path / "model.onnx")
     assert load(tmp_path / "model.onnx") == model
     assert b"<svg" in render(model, tmp_path / "model.svg").read_bytes()[:200]
@@ -138,7 +141,8 @@ def test_event_files_and_log_folders(shared: Path, need: Any) -> None:
     need("tensorboard")
     events = shared / "events"
     model = load(events / "guild_model_proxies")
-    assert len(model.graph.nodes) > 400 and model == load(next((events / "guild_model_proxies").iterdir()))
+    same = load(next((events / "guild_model_proxies").iterdir()))
+    assert len(model.graph.nodes) > 400 and model.graph.nodes == same.graph.nodes
     assert summary(load(events / "wandb_cvp")).parameters is not None
     with pytest.raises(ConvertError, match="cut off"):
         load(next((events / "truncated").iterdir()))
@@ -304,7 +308,7 @@ def test_training_graphs_show_the_model_and_fold_the_machinery(tf: ModuleType, t
 
 
 def test_a_training_graph_of_6000_nodes_is_a_page_in_three_seconds(tf: ModuleType, tmp_path: Path) -> None:
-    graph = training(tf, 26)
+    graph = training(tf, 50)
     assert len(graph.node) >= 6000
     file = tmp_path / "graph.pb"
     file.write_bytes(graph.SerializeToString())
@@ -358,9 +362,10 @@ def test_models_give_tensorflows_numbers(name: str, shapes: dict[str, Any], tag:
     for one, other in zip(mine.values(), theirs, strict=True):
         error = difference(one, other)
         assert error is not None and error <= TOLERANCE
-    known = load(folder / name).scopes
-    placed = [node for node in model.graph.nodes if node.scope in known]
-    assert len(placed) >= 0.9 * len(model.graph.nodes) or not known
+    if tag is not None:  # the others have no scopes
+        known = load(folder / name).scopes
+        placed = [node for node in model.graph.nodes if node.scope in known]
+        assert len(placed) >= 0.9 * len(model.graph.nodes)
 
 
 @pytest.mark.parametrize("name", ["serving_saved_model_half_plus_two_cpu", "serving_saved_model_half_plus_two_tf2_cpu"])
@@ -368,7 +373,8 @@ def test_half_plus_two(name: str, folder: Path, tf: ModuleType) -> None:
     import numpy as np
 
     model = load(folder / "savedmodel" / name / "00000123", deploy=True)
-    (result,) = Runner(model, provider="cpu")(np.array([[1], [2], [5]], "f4")).values()
+    x = np.array([1, 2, 5], "f4").reshape((3, 1)[: len(model.graph.value(model.graph.inputs[0]).shape or ())])
+    (result,) = Runner(model, provider="cpu")(x).values()
     assert result.ravel().tolist() == [2.5, 3, 4.5]
 
 

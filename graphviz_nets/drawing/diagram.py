@@ -163,6 +163,8 @@ class Diagram:
 
 MOST = 6000
 """Boxes that a page can open."""
+APART = 300
+"""Boxes of an auxiliary group that a page can open: the gradients of a large net take longer than the net itself."""
 
 
 def boxes(group: Group) -> Iterator[Box]:
@@ -222,7 +224,7 @@ class Plan:
         """
         tree = self.tree
         before = tree.opened, tree.known
-        opened = tree.opened | tree.within(MOST, auxiliary=True)
+        opened = tree.opened | tree.within(MOST, auxiliary=APART)
         if not opened or sum(1 + len(tree.shown(place)) for place in opened) > 2 * MOST:
             return None
         tree.opened, tree.known = opened, {}

@@ -253,15 +253,16 @@ class Tree:
             if not found:
                 _unmatched(pattern)
 
-    def within(self, most: int | None, depth: int | None = None, auxiliary: bool = False) -> set[Place]:
+    def within(self, most: int | None, depth: int | None = None, auxiliary: int = 0) -> set[Place]:
         """Return the groups of the upper levels, as many levels as show no more boxes, or so many levels.
 
-        Auxiliary groups count where that is asked for.
+        Of the auxiliary groups, those of at most so many boxes.
         """
         found: set[Place] = set()
 
         def inside(items: Iterable[Item]) -> list[Place]:
-            return [item for item in items if isinstance(item, Place) and (auxiliary or not item.auxiliary)]
+            places = [item for item in items if isinstance(item, Place)]
+            return [p for p in places if not p.auxiliary or sum(1 for _ in self.members(p)) <= auxiliary]
 
         count, level, done = len(self.shown(self.root)), inside(self.shown(self.root)), 0
         while level:
