@@ -28,3 +28,9 @@ draw transformer_flat.png "$made/transformer.onnx" --depth 2 --aspect 1:1 --scal
 draw llama3_closed.png "$made/llama3_8b.onnx" --depth 1 --rankdir LR --scale 1 --title "Llama-3-8B"
 draw llama3_tb.png "$made/llama3_8b.onnx" --scale 1 --title "Llama-3-8B"
 draw mixtral_tb.png "$made/mixtral_8x7b.onnx" --scale 1 --title "Mixtral-8x7B"
+draw keras_resnet8.png "$models/tensorflow/keras/mlperftiny_cifar10_resnet8.h5" --scale 1
+draw basic_pitch.png "$models/tensorflow/savedmodel/basic_pitch_nmp" --scale 1
+if .venv/bin/python -c "import tensorflow" 2>/dev/null; then
+  .venv/bin/python benchmarks/scoped.py "$made/three_layers"
+  draw tensorflow_scopes.png "$made/three_layers" --show shapes,params
+fi

@@ -337,7 +337,7 @@ class _Maker:
             title,
             place.scope.type if place.scope is not None else "",
             main,
-            (words, *_figures(row, self.options), *_said(fold)),
+            (words, *(() if place.auxiliary else _figures(row, self.options)), *_said(fold)),
             members=len(tree.shown(place)),
             times=1 if fold is None else len(fold.members),
             look=place.look,
@@ -354,7 +354,12 @@ class _Maker:
         if leaf.scope is None and not leaf.nodes:
             return None
         path = leaf.scope.path[:-1] if leaf.scope is not None else leaf.nodes[0].scope
-        return self.costs.row(path, leaf.name, leaf.type, leaf.nodes, leaf.scope)
+        found = self.costs.row(path, leaf.name, leaf.type, leaf.nodes, leaf.scope)
+        if leaf.scope is not None or not leaf.hidden:
+            return found
+        # Weights may come through operations that only read them.
+        whole = self.costs.row(path, "", "", [*leaf.nodes, *(node for item in leaf.hidden for node in item.nodes)])
+        return replace(found, parameters=whole.parameters, buffers=whole.buffers, weight_bytes=whole.weight_bytes)
 
     def words(self, leaf: Leaf, row: cost.Row | None) -> tuple[str, ...]:
         """Return a leaf's settings as words."""
