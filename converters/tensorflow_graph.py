@@ -96,9 +96,9 @@ class Flat:
 
     def real(self, name: str) -> str:
         """Return the value that a name stands for."""
-        for _ in range(DEEPEST * 2):
-            if name not in self.alias:
-                break
+        seen = set()
+        while name in self.alias and name not in seen:  # a call may return what it is given
+            seen.add(name)
             name = self.alias[name]
         return name
 
@@ -152,15 +152,16 @@ def to_model(source: Source, path: Path, options: Any, signature: Signature | No
 
 def _ends(flat: Flat, name: str) -> list[str]:
     """Return the nodes that a control edge from `name` really comes from."""
-    waiting, found = [name], []
-    for _ in range(100_000):
-        if not waiting:
-            break
+    waiting, seen = [name], {name}
+    found = []
+    while waiting:
         here = waiting.pop()
-        if here in flat.before:
-            waiting += flat.before[here]
-        else:
+        if here not in flat.before:
             found.append(here)
+        for end in flat.before.get(here, ()):
+            if end not in seen:
+                seen.add(end)
+                waiting.append(end)
     return found
 
 

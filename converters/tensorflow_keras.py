@@ -32,7 +32,9 @@ LONGEST = 64 << 20
 RATIO = 200
 """Times that a zip's members may be larger than they are stored."""
 MOST = 100_000
-"""Layers of a model, and arrays of a file."""
+"""Arrays of a file."""
+LAYERS = 10_000
+"""Layers of a model."""
 DEEPEST = 32
 """Models inside models."""
 MODELS = frozenset({"Sequential", "Functional", "Model"})
@@ -304,8 +306,10 @@ def to_model(config: Any, path: Path, options: Any, store: Store, keras: int = 3
 def _items(config: Mapping[str, Any], path: Path) -> list[Mapping[str, Any]]:
     inner = config.get("config")
     found = inner.get("layers") if isinstance(inner, Mapping) else inner
-    if not isinstance(found, list) or len(found) > MOST:
+    if not isinstance(found, list):
         raise ParseError("the configuration lists no layers", path=str(path))
+    if len(found) > LAYERS:
+        raise LimitError("layers of a model", LAYERS)
     if not all(isinstance(item, Mapping) and isinstance(item.get("config"), (Mapping, list)) for item in found):
         raise ParseError("a layer of the configuration has no settings", path=str(path))
     return found
@@ -379,24 +383,21 @@ def _model(
 def _refs(call: Any) -> Iterator[Ref]:
     """Yield the results that a call is given, as Keras 2 lists them and as Keras 3 nests them."""
     waiting = [call]
-    for _ in range(MOST):
-        if not waiting:
-            return
-        here = waiting.pop(0)
+    while waiting:
+        here = waiting.pop()
         if isinstance(here, Mapping):
             history = here.get("config", {}).get("keras_history") if isinstance(here.get("config"), Mapping) else None
-            if here.get("class_name") == "__keras_tensor__" and history is not None:
-                here = history
-            else:
-                waiting[:0] = list(here.values())
+            if here.get("class_name") != "__keras_tensor__" or history is None:
+                waiting += reversed(list(here.values()))
                 continue
+            here = history
         if isinstance(here, list):
             ref = _ref(here)
-            if ref is not None:
-                yield ref
-                waiting[:0] = [part for part in here[3:] if isinstance(part, Mapping)]
+            if ref is None:
+                waiting += reversed(here)
             else:
-                waiting[:0] = here
+                yield ref
+                waiting += [part for part in here[3:] if isinstance(part, Mapping)]
 
 
 def _ref(given: list[Any]) -> Ref | None:

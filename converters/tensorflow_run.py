@@ -38,7 +38,9 @@ class Frozen:
 
 def tensorflow() -> Any:
     """Return the module tensorflow; raise MissingExtra where it or tf2onnx is not installed."""
+    # Else it writes of itself to standard error, where it has not been imported yet.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of its own imports

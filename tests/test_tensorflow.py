@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from graphviz_nets.api import load, render, save, summary
+from graphviz_nets.cli import run
 from graphviz_nets.config import Options
 from graphviz_nets.converters.tensorflow_files import kind_of, records
 from graphviz_nets.converters.tensorflow_graph import parts
 from graphviz_nets.drawing.diagram import boxes, diagram
-from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra, ParseError
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra, ParseError, UnknownFormat
 from graphviz_nets.explain.runner import Runner
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.verify import difference
@@ -223,6 +224,28 @@ def test_text_with_a_fault_names_its_place(need: Any) -> None:
 
 def test_names_of_any_depth() -> None:
     assert len(parts("/".join("a" * 10_000))) == 64
+
+
+def test_calls_that_return_what_they_are_given(need: Any) -> None:
+    need("tensorboard")
+    text = node("x", "Placeholder") + node("f0", "Same", "x")
+    text += "".join(node(f"f{k}", "Same", f"f{k - 1}") for k in range(1, 300)) + node("y", "Neg", "f299", "^f299")
+    text += """library { function { ret { key: "r" value: "v" }
+      signature { name: "Same" input_arg { name: "v" type: DT_FLOAT } output_arg { name: "r" type: DT_FLOAT } } } }"""
+    assert [(n.id, n.inputs) for n in text_graph(text).graph.nodes] == [("y", ("x",))]
+
+
+def test_deep_text_is_our_error(need: Any) -> None:
+    need("tensorboard")
+    with pytest.raises(GraphvizNetsError):
+        text_graph("node { " + "attr { value { func { " * 20_000)
+    with pytest.raises(GraphvizNetsError):
+        text_graph("node { " + "unheard_of { " * 100_000)
+
+
+def test_an_object_of_nobody_is_refused() -> None:
+    with pytest.raises(UnknownFormat, match="no converter takes a object"):
+        load(object())
 
 
 def test_records_stop_at_the_cut() -> None:
@@ -461,3 +484,22 @@ def test_layers_of_mobilenet_are_scopes_of_the_model_that_runs(tf: ModuleType, n
     found = {part for path in model.scopes for part in path}
     names = [item.name for item in net.layers if not isinstance(item, keras.layers.InputLayer)]
     assert sum(name in found for name in names) >= 0.95 * len(names)
+
+
+def test_the_command_converts_and_draws(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    saved = folder / "savedmodel" / "serving_saved_model_half_plus_two_cpu" / "00000123"
+    svg, onnx = tmp_path / "a.svg", tmp_path / "a.onnx"
+    assert run(["render", str(saved), "--signature", "regress_x_to_y2", "-o", str(svg)]) == 0
+    assert b"regress" not in svg.read_bytes() and b"y2" in svg.read_bytes()
+    assert run(["render", str(saved), "--signature", "nothing", "-o", str(svg)]) == 2
+    assert run(["render", str(folder / "malformed" / "truncated_ESPCN_x2.pb"), "-o", str(svg)]) == 3
+    assert run(["convert", str(folder / "graphdef" / "lucid_graphdef_fixture.pb"), "-o", str(onnx)]) == 0
+    assert "structure only" in capsys.readouterr().err and not load(onnx).runnable
+
+
+def test_the_command_converts_keras_files_without_tensorflow(folder: Path, tmp_path: Path, need: Any) -> None:
+    need("onnxruntime")
+    need("h5py")
+    onnx = tmp_path / "a.onnx"
+    assert run(["convert", str(folder / "keras" / "mlperftiny_cifar10_resnet8.h5"), "-o", str(onnx), "--verify"]) == 0
+    assert load(onnx).runnable
