@@ -335,10 +335,10 @@ def test_a_training_graph_of_6000_nodes_is_a_page_in_three_seconds(tf: ModuleTyp
     assert len(graph.node) >= 6000
     file = tmp_path / "graph.pb"
     file.write_bytes(graph.SerializeToString())
-    start = time.perf_counter()
+    start = time.process_time()  # others may share the machine
     render(load(file), tmp_path / "graph.html")
-    seconds = time.perf_counter() - start
-    assert seconds < 9, seconds  # three on an idle machine; this one may be shared
+    seconds = time.process_time() - start
+    assert seconds < 4, seconds  # 1.7 by the clock of an idle machine
 
 
 # Runs -------------------------------------------------------------------------------------------------------------
