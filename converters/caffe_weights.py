@@ -17,9 +17,10 @@ from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from graphviz_nets.errors import ConvertError, LimitError, MissingExtra
+from graphviz_nets.errors import ConvertError, LimitError
 from graphviz_nets.graph.external import Stretch, identity
 
+from . import hdf5
 from .caffe_schema import ENUMS, MESSAGES
 from .prototxt import DEEPEST, Enum, Field, Message
 
@@ -313,14 +314,15 @@ def _reader(source: _Source, parts: Sequence[tuple[str, int, int]]) -> Callable[
 
 def _from_hdf5(path: Path) -> dict[str, tuple[Blob, ...]]:
     """Return the blobs under ``/data/LAYER/0``, ``/data/LAYER/1``...; links out of the file are refused."""
-    try:
-        import h5py
-    except ImportError:
-        raise MissingExtra("h5py", extra="hdf5") from None
+    h5py = hdf5.h5py()
+
+    def opened() -> Any:
+        return h5py.File(path, "r")
+
     layers: dict[str, dict[int, Blob]] = {}
     try:
-        with h5py.File(path, "r") as file:
-            data = _inside(h5py, file, "data", path)
+        with opened() as file:
+            data = hdf5.inside(file, "data", path)
             if not isinstance(data, h5py.Group):
                 if "history" in file:
                     raise ConvertError(
@@ -336,43 +338,14 @@ def _from_hdf5(path: Path) -> dict[str, tuple[Blob, ...]]:
                     seen += 1
                     if seen > MOST:
                         raise LimitError("objects in the HDF5 file", MOST)
-                    item = _inside(h5py, group, key, path)
+                    item = hdf5.inside(group, key, path)
                     if isinstance(item, h5py.Group):
                         waiting.append((f"{name}/{key}" if name else key, item))
                     elif isinstance(item, h5py.Dataset) and key.isdigit() and len(key) < 6:
-                        layers.setdefault(name, {})[int(key)] = _dataset(path, item)
+                        layers.setdefault(name, {})[int(key)] = Blob(*hdf5.array(opened, item, path))
     except OSError as fault:
         raise ConvertError(f"the HDF5 file is broken: {str(fault)[:200]}", path=str(path)) from None
     return {name: tuple(blobs[k] for k in sorted(blobs)) for name, blobs in layers.items()}
-
-
-def _inside(h5py: Any, group: Any, key: str, path: Path) -> Any:
-    """Return a member of a group that lies in this very file, None where there is none."""
-    link = group.get(key, getlink=True)
-    if link is None:
-        return None
-    if not isinstance(link, h5py.HardLink):
-        raise ConvertError(f"the HDF5 file has a link at {key!r}, which is not followed", path=str(path))
-    item = group[key]
-    if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-        raise ConvertError(f"the HDF5 file takes {key!r} from another file, which is not read", path=str(path))
-    return item
-
-
-def _dataset(path: Path, item: Any) -> Blob:
-    shape, where = tuple(int(dim) for dim in item.shape), item.name
-    size, stored = prod(shape) * 4, item.id.get_storage_size()
-    if size > BIGGEST or size > 1000 * stored + LONGEST or item.dtype.kind != "f":
-        raise ConvertError(f"the HDF5 file's {where!r} is no array of numbers that can be read", path=str(path))
-
-    def read() -> bytes:
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            found = _inside(h5py, file[os.path.dirname(where)], os.path.basename(where), path)
-            return bytes(found[...].astype("<f4").tobytes())
-
-    return Blob(shape, read)
 
 
 # The net in a caffemodel ------------------------------------------------------------------------------------------

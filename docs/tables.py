@@ -49,7 +49,22 @@ def gradients() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"caffe.md": {"layers": caffe_layers}, "explain.md": {"gradients": gradients}}
+def keras_layers() -> str:
+    """Return the table of Keras's layers."""
+    from graphviz_nets.converters import tensorflow_layers  # noqa: F401  it enters its layers in the table
+    from graphviz_nets.converters.tensorflow_call import layer
+
+    lines = ["| layer | ONNX |", "| --- | --- |"]
+    for type_, rule in sorted(layer.rules.items(), key=lambda item: item[0].lower()):
+        lines.append(f"| `{type_}` | {(rule.__doc__ or '').strip().partition(chr(10))[0]} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "caffe.md": {"layers": caffe_layers},
+    "tensorflow.md": {"layers": keras_layers},
+    "explain.md": {"gradients": gradients},
+}
 
 
 def written(text: str, tables: dict[str, str]) -> str:

@@ -33,13 +33,14 @@ def load(
     data: bytes | None = None,
     **more: Any,
 ) -> Model:
-    """Open a model file, or take a PyTorch module apart.
+    """Open a model file, or take a model in memory apart.
 
     Parameters
     ----------
-    path : path-like or torch.nn.Module
-        The file; with `data`, only its name. Also a live module, or ``"package.module:attribute"``, which names one
-        (or a class or factory of one) and is imported.
+    path : path-like or object
+        The file or folder; with `data`, only its name. Or a model in memory: a PyTorch module, a Keras model, a
+        ``tf.function``; or ``"package.module:attribute"``, which names a PyTorch module (or a class or factory of one)
+        and is imported.
     given : Options, optional
         Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`, `weights`, `random_weights`,
         `deploy`); or give them as keywords.
@@ -68,14 +69,37 @@ def load(
 
     chosen = replace(given, **more) if given is not None else options(**more)
     pytorch = plugins.resolve("converters", "pytorch")
-    if not isinstance(path, (str, os.PathLike)) or pytorch.names_object(os.fspath(path)):
+    if not isinstance(path, (str, os.PathLike)):
+        return shapes.infer(_in_memory(path, args, kwargs, chosen))
+    if pytorch.names_object(os.fspath(path)):
         return shapes.infer(pytorch.of_module(path, args, kwargs, chosen))
     place = Path(path)
-    head = data[:HEAD] if data is not None else _head(place)
-    converter = _converter(place, head, chosen.source)
+    converter = converter_of(place, chosen.source, data)
     if chosen.weights is not None and converter.name not in ("caffe", "pytorch"):
         raise ConfigError("a weight file goes with a Caffe net or a PyTorch model", key="--weights")
     return shapes.infer(converter.open(place, data, chosen))
+
+
+def _in_memory(thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], chosen: Options) -> Model:
+    """Return an object as a model, by whichever converter takes it; PyTorch's says what it does not know."""
+    for name in plugins.names("converters"):
+        converter = plugins.resolve("converters", name)
+        if getattr(converter, "takes", None) is not None and converter.takes(thing):
+            model: Model = converter.open_object(thing, chosen)
+            return model
+    model = plugins.resolve("converters", "pytorch").of_module(thing, args, kwargs, chosen)
+    return model
+
+
+def converter_of(path: Path, source: str | None = None, data: bytes | None = None) -> Any:
+    """Return what opens a file: the converter called `source`, or the one that is surest of the content.
+
+    Raises
+    ------
+    UnknownFormat, ConvertError
+        When there is none, or the file cannot be read.
+    """
+    return _converter(path, data[:HEAD] if data is not None else _head(path), source)
 
 
 def _head(path: Path) -> bytes:

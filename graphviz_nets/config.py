@@ -33,6 +33,8 @@ class Options:
         Seed of random numbers for weights that no file has; None leaves them without data.
     deploy : bool
         Leave out what only training needs: losses become what they compare, labels go.
+    signature, tag : str or None
+        Of a SavedModel: which of its functions, and which of its graphs.
     rankdir : {"TB", "BT", "LR", "RL"}
         Direction of the flow.
     depth : int, "all" or None
@@ -71,6 +73,8 @@ class Options:
     weights: Path | None = None
     random_weights: int | None = None
     deploy: bool = False
+    signature: str | None = None
+    tag: str | None = None
     rankdir: str = "TB"
     depth: int | str | None = None
     expand: tuple[str, ...] = ()

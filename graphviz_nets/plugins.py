@@ -19,6 +19,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "caffe": "graphviz_nets.converters.caffe:converter",
         "onnx": "graphviz_nets.converters.onnx:converter",
         "pytorch": "graphviz_nets.converters.pytorch:converter",
+        "tensorflow": "graphviz_nets.converters.tensorflow:converter",
     },
     "renderers": {
         "dot": "graphviz_nets.renderers.dot:renderer",
@@ -34,6 +35,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     "rules": {
         "caffe": "graphviz_nets.converters.caffe_rules",
         "aten": "graphviz_nets.converters.pytorch_rules",
+        "tf": "graphviz_nets.converters.tensorflow_rules",
     },
 }
 
@@ -43,7 +45,8 @@ class Converter(Protocol):
 
     ``match`` is cheap (it sees the path and the first 4 KiB) and says how sure it is, 0 (not mine) to 100; ``open``
     returns a :class:`graphviz_nets.graph.ir.Model`. A converter may have more: ``judge`` runs a model's source by
-    another program (see :func:`graphviz_nets.verify.verify`), ``engines`` convert it by other programs.
+    another program (see :func:`graphviz_nets.verify.verify`), ``engines`` convert it by other programs; ``takes`` says
+    whether an object in memory is of its framework, and ``open_object`` returns its Model.
     """
 
     name: str

@@ -26,7 +26,7 @@ FILE = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="graphviz-nets %(version)s")
 def program() -> None:
-    """See neural networks: open Caffe, PyTorch and ONNX models, draw them, count them, turn them into ONNX."""
+    """See neural networks: open Caffe, TensorFlow, Keras, PyTorch and ONNX models, draw, count, convert, explain."""
 
 
 def input_options(command: F) -> F:
@@ -41,6 +41,8 @@ def input_options(command: F) -> F:
         click.option("--level", type=int, default=0, help="Caffe: the level; 0."),
         click.option("--net", type=FILE, help="Caffe: the net of a solver."),
         click.option("--input-shape", "shapes", multiple=True, metavar="[NAME[:DTYPE]=]1,3,224,224", help=shapes),
+        click.option("--signature", metavar="NAME", help="SavedModel: which of its functions; serving_default."),
+        click.option("--tag", metavar="TAG", help="SavedModel: which of its graphs; serve."),
         click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
         click.option("-v", "--verbose", is_flag=True, help="Explain what is done."),
         click.option("--debug", is_flag=True, help="Show where an error comes from."),
@@ -88,6 +90,8 @@ def open_model(
     level: int,
     net: Path | None,
     shapes: tuple[str, ...],
+    signature: str | None,
+    tag: str | None,
     quiet: bool,
     verbose: bool,
     **more: Any,
@@ -96,7 +100,7 @@ def open_model(
     from graphviz_nets import api
 
     options = Options(source=format_, phase=phase, stages=stages, level=level, net=net, weights=weights,
-                      input_shapes=shapes_of(shapes), **more)  # fmt: skip
+                      input_shapes=shapes_of(shapes), signature=signature, tag=tag, **more)  # fmt: skip
     data = None
     if source == "-":
         if format_ is None:
@@ -207,7 +211,8 @@ def render(
     return 0
 
 
-SOURCE = ("source", "format_", "weights", "phase", "stages", "level", "net", "shapes", "quiet", "verbose")
+SOURCE = ("source", "format_", "weights", "phase", "stages", "level", "net", "shapes", "signature", "tag", "quiet",
+          "verbose")  # fmt: skip
 
 
 def drawing_options(base: Options, **given: Any) -> Options:
@@ -276,6 +281,8 @@ def convert(
         raise ConfigError("the output is to be an .onnx file", file=output)
     has_weights = source["weights"] is not None or random_weights is not None
     has_weights |= source["source"].lower().endswith(".caffemodel")
+    if source["source"] != "-":  # TensorFlow's files hold their weights
+        has_weights |= api.converter_of(Path(source["source"]), source["format_"]).name == "tensorflow"
     model = open_model(**source, random_weights=random_weights, deploy=has_weights and source["phase"] == "test")
     if preprocess is not None:
         model = converting.with_preprocess(model, preprocess)

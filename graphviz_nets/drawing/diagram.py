@@ -164,6 +164,8 @@ class Diagram:
 
 MOST = 6000
 """Boxes that a page can open."""
+APART = 300
+"""Boxes of an auxiliary group that a page can open: the gradients of a large net take longer than the net itself."""
 
 
 def boxes(group: Group) -> Iterator[Box]:
@@ -226,7 +228,8 @@ class Plan:
         """
         tree = self.tree
         before = tree.opened, tree.known
-        tree.opened, tree.known = tree.opened | tree.within(MOST, layers=True), {}
+        tree.opened = tree.opened | tree.within(MOST, layers=True, auxiliary=APART)
+        tree.known = {}
         try:
             return self._drawn(True)
         finally:
@@ -236,8 +239,9 @@ class Plan:
         model, options = self.model, self.options
         root = _Maker(model, self.tree, self.costs, options, both).root()
         links = _links(model, self.wiring, self.tree, options)
-        if options.hubs or options.stubs:
-            root, links = _with_stubs(root, links, options)
+        links, apart = _apart(links, self.tree)
+        if options.hubs or options.stubs or apart:
+            root, links = _with_stubs(root, links, options, apart)
         root = _with_wires(root, links)
         seen = [box.value for box in boxes(root) if box.value is not None]
         return Diagram(
@@ -323,6 +327,7 @@ class _Maker:
         number = len({id(_layer(item) or item) for item in layers})
         words = f"{number} layers" if self.model.layers else f"{len(nodes)} nodes"
         kinds = {kind_of(leaf.type) for leaf in leaves}
+        kinds = set() if place.auxiliary else kinds
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
         details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
         title = place.title
@@ -337,7 +342,7 @@ class _Maker:
             title,
             place.scope.type if place.scope is not None else "",
             main,
-            (words, *_figures(row, self.options), *_said(fold)),
+            (words, *(() if place.auxiliary else _figures(row, self.options)), *_said(fold)),
             members=len(tree.shown(place)),
             times=1 if fold is None else len(fold.members),
             look=place.look,
@@ -380,7 +385,12 @@ class _Maker:
         if leaf.scope is None and not leaf.nodes:
             return None
         path = leaf.scope.path[:-1] if leaf.scope is not None else leaf.nodes[0].scope
-        return self.costs.row(path, leaf.name, leaf.type, leaf.nodes, leaf.scope)
+        found = self.costs.row(path, leaf.name, leaf.type, leaf.nodes, leaf.scope)
+        if leaf.scope is not None or not leaf.hidden:
+            return found
+        # Weights may come through operations that only read them.
+        whole = self.costs.row(path, "", "", [*leaf.nodes, *(node for item in leaf.hidden for node in item.nodes)])
+        return replace(found, parameters=whole.parameters, buffers=whole.buffers, weight_bytes=whole.weight_bytes)
 
     def words(self, leaf: Leaf, row: cost.Row | None) -> tuple[str, ...]:
         """Return a leaf's settings as words."""
@@ -505,6 +515,26 @@ def _links(model: Model, edges: Iterable[Edge], tree: Tree, options: Options) ->
     return tuple(result)
 
 
+def _apart(links: Iterable[Link], tree: Tree) -> tuple[tuple[Link, ...], frozenset[Link]]:
+    """Take out the links between the network and what only serves its training, which reads nearly everything.
+
+    Returns
+    -------
+    (links, apart)
+        Those that stay, and those among them that end in stubs: what an open auxiliary group reads, and what the
+        network reads of one.
+    """
+    kept, apart = [], []
+    for link in links:
+        source, target = tree.apart(link.source), tree.apart(link.target)
+        if source is target or (source is not None and target is not None):
+            kept.append(link)
+        elif not link.control and (target is None or target.id != link.target):
+            kept.append(link)
+            apart.append(link)
+    return tuple(kept), frozenset(apart)
+
+
 def _same_run(tree: Tree, edge: Edge) -> bool:
     """Say whether both ends of an edge are in members of one folded run, of which only the first is shown."""
 
@@ -539,8 +569,10 @@ def _parting(start: Sequence[str], end: Sequence[str]) -> int:
     return common
 
 
-def _with_stubs(root: Group, links: tuple[Link, ...], options: Options) -> tuple[Group, tuple[Link, ...]]:
-    """Replace the wires of a box that is used far and wide by a stub with its name at each use."""
+def _with_stubs(
+    root: Group, links: tuple[Link, ...], options: Options, apart: frozenset[Link]
+) -> tuple[Group, tuple[Link, ...]]:
+    """Replace the wires of a box that is used far and wide, and those in `apart`, by a stub at each use."""
     groups, chains = _chains(root)
     meeting = [_parting(chains[link.source], chains[link.target]) for link in links]
     by_group: dict[str, list[tuple[str, str]]] = {}
@@ -557,6 +589,8 @@ def _with_stubs(root: Group, links: tuple[Link, ...], options: Options) -> tuple
 
     def wanted(link: Link, common: int) -> bool:
         names = {link.source, chains[link.source][common]}
+        if link in apart:
+            return True
         if any(fnmatchcase(name, pattern) for name in names for pattern in options.stubs):
             return True
         kept = any(fnmatchcase(name, pattern) for name in names for pattern in options.wires)

@@ -71,6 +71,10 @@ class Edge:
     control: bool = False
 
 
+CONTROLS = 4
+"""Control edges of a box from which on none is drawn, as TensorBoard has it."""
+
+
 def leaves(model: Model, options: Options) -> list[Leaf]:
     """Return every leaf of a model in the order of the file, folded as the options say."""
     found = _all(model, options.group == "none")
@@ -103,7 +107,7 @@ def edges(model: Model, found: Sequence[Leaf]) -> Iterator[Edge]:
             if source is None or id(source) in unseen or (source.home is target and leaf.into is not None):
                 continue
             yield Edge(source.home, target, name, port)
-        for before in leaf.controls:
+        for before in leaf.controls if len(leaf.controls) <= CONTROLS else ():
             source = by_node.get(before)
             if source is not None and id(source) not in unseen and source.home is not target:
                 yield Edge(source.home, target, before, -1, True)
@@ -154,7 +158,8 @@ def _all(model: Model, flat: bool) -> list[Leaf]:
             data = tuple(name for name in node.inputs if name and name not in graph.initializers)
             path = () if flat else node.scope
             loose.append(
-                Leaf(unique(node.id, node.scope), path, node.name or node.op_type, node.label, data,
+                Leaf(unique(node.id, node.scope), path, node.name or node.op_type,
+                     node.op_type if node.domain == TENSORFLOW else node.label, data,
                      tuple(filter(None, node.outputs)), (node,), None, node.control_inputs)
             )  # fmt: skip
     return found + loose
@@ -218,19 +223,23 @@ def _with_weights(model: Model, found: list[Leaf]) -> list[Leaf]:
 # Folding ----------------------------------------------------------------------------------------------------------
 
 FOLDING = frozenset(
-    "relu leakyrelu prelu relu6 elu selu sigmoid tanh bnll softplus swish hardswish hardsigmoid gelu clip mish dropout"
+    "biasadd relu leakyrelu prelu relu6 elu selu sigmoid tanh bnll softplus swish hardswish hardsigmoid gelu clip mish "
+    "dropout"
     .split()
 )  # fmt: skip
-"""Activations that fold into their producer where they are its only consumer."""
+"""Activations, and TensorFlow's bias, that fold into their producer where they are its only consumer."""
 
 MEASURES = frozenset({"Shape", "Size"})
 ARITHMETIC = frozenset(
     "Add Sub Mul Div Mod Min Max Neg Floor Ceil Sqrt Cast Gather GatherElements Unsqueeze Squeeze Concat Slice Split "
-    "Reshape Identity ReduceProd ReduceSum Equal Where And Or Not Less Greater Abs Round Pow".split()
+    "Reshape Identity ReduceProd ReduceSum Equal Where And Or Not Less Greater Abs Round Pow "
+    "StridedSlice Pack ConcatV2 ExpandDims Prod Sum GatherV2 AddV2 FloorDiv RealDiv Maximum Minimum ReadVariableOp "
+    "Enter Switch".split()
 )
 """Operations that compute shapes from shapes."""
 BY_FIRST = frozenset({"CastLike"})
 """Operations that take a value from their first input and only a type from the others."""
+TENSORFLOW = "tf"
 RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
@@ -249,19 +258,22 @@ def _rows(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], opt
     types = frozenset(type_.lower() for type_ in options.fold_types)
     maker = {name: leaf for leaf in found for name in leaf.outputs}
     results = frozenset(graph.outputs)
+    unseen = {name for leaf in found for hidden in leaf.hidden for name in hidden.outputs}
     for leaf in found:
-        if len(leaf.inputs) != 1 or len(leaf.outputs) != 1 or leaf.shown_as != "node" or leaf.into is not None:
+        data = [name for name in leaf.inputs if name not in unseen]
+        if len(data) != 1 or len(leaf.outputs) != 1 or leaf.shown_as != "node" or leaf.into is not None:
             continue
-        name = leaf.inputs[0]
+        name = data[0]
         source = maker.get(name)
         if source is None or source is leaf or source.shown_as != "node" or len(users[name]) != 1:
             continue
-        if len(source.outputs) != 1 or name in results or leaf.controls or source.type == "Weight":
+        used = [made for made in source.outputs if made in users or made in results]
+        if len(used) != 1 or name in results or leaf.controls or source.type == "Weight":
             continue
         in_place = leaf.scope is not None and graph.value(name).source_name == graph.value(leaf.outputs[0]).source_name
         in_place = in_place and "in-place" not in options.keep
         type_ = leaf.type.rpartition("::")[2].lower()
-        lone = type_ in FOLDING and source.path == leaf.path and source.type != "Input"
+        lone = type_ in FOLDING and _around(source) == _around(leaf) and source.type != "Input"
         lone = lone and "activations" not in options.keep
         if in_place or lone or type_ in types:
             target = source.into or source
@@ -271,18 +283,28 @@ def _rows(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], opt
             target.rows.append(leaf)
 
 
+def _around(leaf: Leaf) -> Path:
+    """Return the scope around a leaf; one called like the leaf itself holds what only the leaf uses."""
+    return leaf.path[:-1] if leaf.path and "/".join(leaf.path) == leaf.name else leaf.path
+
+
 def _hide(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], options: Options) -> None:
     """Fold constants, and arithmetic on nothing but shapes and constants, into whoever uses it first."""
     results = frozenset(model.graph.outputs)
     what: dict[str, str] = {}  # value to "constants" or "shapes"
     order: list[Leaf] = []
     for leaf in found:
-        if len(leaf.nodes) != 1 or leaf.scope is not None or leaf.controls or any(leaf.nodes[0].graphs()):
+        if len(leaf.nodes) != 1 or leaf.scope is not None or any(leaf.nodes[0].graphs()):
             continue
-        op_type = leaf.nodes[0].op_type if not leaf.nodes[0].domain else ""
+        if leaf.controls and leaf.nodes[0].op_type != "Const":
+            continue
+        node = leaf.nodes[0]
+        op_type = node.op_type if node.domain in ("", TENSORFLOW) else ""
         inputs = {what.get(name, "") for name in (leaf.inputs[:1] if op_type in BY_FIRST else leaf.inputs)}
         kind = ""
-        if inputs <= {"constants"} and op_type and not op_type.startswith(RANDOM):
+        # TensorFlow has operations without inputs that are no constants, and such that read files.
+        fixed = op_type in ("Const", *ARITHMETIC) and bool(node.inputs or op_type == "Const") and bool(node.outputs)
+        if inputs <= {"constants"} and (fixed if node.domain else op_type) and not op_type.startswith(RANDOM):
             kind = "constants"
         elif op_type in MEASURES or (op_type in ARITHMETIC and inputs <= {"constants", "shapes"}):
             kind = "shapes"

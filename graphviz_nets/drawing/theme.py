@@ -19,25 +19,35 @@ KINDS: Mapping[str, frozenset[str]] = {
     name: frozenset(types.lower().split())
     for name, types in {
         "convolution": "convolution deconvolution convolutiondepthwise depthwiseconvolution conv convtranspose im2col "
-        "convinteger deformconv qlinearconv conv1d conv2d conv3d convolutionristretto",
+        "convinteger deformconv qlinearconv conv1d conv2d conv3d convolutionristretto "
+        "depthwiseconv2d depthwiseconv2dnative separableconv2d separableconv1d conv2dtranspose conv1dtranspose "
+        "conv3dtranspose conv2dbackpropinput conv3dbackpropinputv2",
         "linear": "innerproduct gemm matmul linear dense embed matmulinteger qlinearmatmul einsum gather "
-        "embedding multiheadattention addmm mm bmm",
+        "embedding multiheadattention addmm mm bmm "
+        "batchmatmul batchmatmulv2 batchmatmulv3 gatherv2 resourcegather biasadd",
         "pooling": "pooling maxpool averagepool globalaveragepool globalmaxpool lppool spp roipooling psroipooling "
         "maxroipool maxunpool upsample interp resize stochasticpool globallppool roialign avgpool "
-        "adaptiveavgpool adaptivemaxpool",
+        "adaptiveavgpool adaptivemaxpool "
+        "maxpooling1d maxpooling2d maxpooling3d averagepooling1d averagepooling2d averagepooling3d avgpool3d "
+        "globalaveragepooling1d globalaveragepooling2d globalmaxpooling1d globalmaxpooling2d maxpool3d upsampling2d "
+        "upsampling1d resizebilinear resizenearestneighbor",
         "activation": "relu prelu elu sigmoid tanh leakyrelu relu6 bnll softplus swish clip absval abs selu gelu "
         "hardsigmoid hardswish softmax logsoftmax threshold thresholdedrelu celu mish softsign power exp log crelu "
-        "silu glu logsigmoid",
+        "silu glu logsigmoid activation rsqrt sqrt square",
         "normalization": "batchnorm batchnormalization bn scale bias lrn mvn normalize layernormalization "
         "groupnormalization instancenormalization lpnormalization dropout meanvariancenormalization "
-        "layernorm groupnorm rmsnorm instancenorm nativebatchnorm nativelayernorm",
-        "merge": "eltwise concat add mul sub div max min sum mean axpy where",
+        "layernorm groupnorm rmsnorm instancenorm nativebatchnorm nativelayernorm "
+        "fusedbatchnorm fusedbatchnormv2 fusedbatchnormv3 spatialdropout2d rescaling normalization gaussiannoise",
+        "merge": "eltwise concat add mul sub div max min sum mean axpy where "
+        "concatenate multiply average maximum minimum subtract dot concatv2 addv2 realdiv addn squareddifference",
         "shape": "flatten reshape permute transpose slice split crop squeeze unsqueeze tile expand pad cast identity "
         "silence argmax topk reduction filter batchreindex shape shufflechannel reorg priorbox spacetodepth "
-        "depthtospace reducemean reducesum compress constantofshape range nonzero view unflatten",
+        "depthtospace reducemean reducesum compress constantofshape range nonzero view unflatten "
+        "zeropadding2d zeropadding1d cropping2d cropping1d repeatvector stridedslice expanddims pack unpack",
         "recurrent": "lstm rnn gru lstmunit",
         "data": "input data imagedata memorydata hdf5data windowdata dummydata annotateddata videodata parameter "
-        "constant output hdf5output",
+        "constant output hdf5output "
+        "inputlayer placeholder const iteratorgetnext",
         "loss": "softmaxwithloss euclideanloss hingeloss infogainloss multinomiallogisticloss sigmoidcrossentropyloss "
         "contrastiveloss accuracy multiboxloss smoothl1loss detectionevaluate detectionoutput "
         "softmaxcrossentropyloss",

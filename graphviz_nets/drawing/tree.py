@@ -72,6 +72,11 @@ class Place:
         """Whether it is a layer of the source, which holds operations."""
         return self.scope is not None and self.scope.kind == "layer" and not self.inferred
 
+    @property
+    def auxiliary(self) -> bool:
+        """Whether it only serves training and storing; such a group stands apart and opens when it is asked for."""
+        return self.scope is not None and self.scope.kind == "auxiliary"
+
     @cached_property
     def order(self) -> list[Item]:
         """The children in an order that equal groups share."""
@@ -144,7 +149,11 @@ class Tree:
             looks.group(place)
 
     def _divide(self, place: Place, pairs: Pairs, looks: Looks) -> None:
-        """Give a group of many children groups inside: by names, then by structure."""
+        """Give a group of many children groups inside: by names, then by structure; auxiliary ones stay."""
+        aside = [child for child in place.children if isinstance(child, Place) and child.auxiliary]
+        if aside:
+            place.children = [child for child in place.children if child not in aside]
+            pairs = [(a, b) for a, b in pairs if a not in aside and b not in aside]
         waiting, made = [(place, pairs, GROUPED)], []
         while waiting:
             here, among, limit = waiting.pop()
@@ -169,6 +178,7 @@ class Tree:
             if here is not place:
                 here.folds = _folds(looks, here)
                 looks.group(here)
+        place.children += aside
 
     def _group(self, parent: Place, name: str, members: list[Item]) -> Place:
         """Put some children of a group into a new one, in the place of the first."""
@@ -248,25 +258,39 @@ class Tree:
             if not found:
                 _unmatched(pattern)
 
-    def within(self, most: int | None, depth: int | None = None, layers: bool = False) -> set[Place]:
+    def within(
+        self, most: int | None, depth: int | None = None, layers: bool = False, auxiliary: int = 0
+    ) -> set[Place]:
         """Return the groups of the upper levels, as many levels as show no more boxes, or so many levels.
 
-        Layers that hold operations are among them only if that is asked for.
+        Layers that hold operations are among them only if that is asked for; of the auxiliary groups, those of at most
+        so many boxes.
         """
         found: set[Place] = set()
-        count, level, done = len(self.shown(self.root)), self._inside(self.root, layers), 0
+
+        def inside(items: Iterable[Item]) -> list[Place]:
+            places = [item for item in items if isinstance(item, Place) and (layers or not item.layer)]
+            return [p for p in places if not p.auxiliary or sum(1 for _ in self.members(p)) <= auxiliary]
+
+        count, level, done = len(self.shown(self.root)), inside(self.shown(self.root)), 0
         while level:
             children = [self.shown(place) for place in level]
             count += sum(len(kids) - 1 for kids in children)
             if (most is not None and count > most) or (depth is not None and done >= depth):
                 break
             found |= set(level)
-            level = [child for place in level for child in self._inside(place, layers)]
+            level = inside(child for kids in children for child in kids)
             done += 1
         return found
 
-    def _inside(self, place: Place, layers: bool) -> list[Place]:
-        return [child for child in self.shown(place) if isinstance(child, Place) and (layers or not child.layer)]
+    def apart(self, name: str) -> Place | None:
+        """Return the outermost auxiliary group that is or holds what has this id."""
+        here: Item | None = self.groups.get(name) or self.leaves.get(name)
+        found = None
+        while here is not None:
+            found = here if isinstance(here, Place) and here.auxiliary else found
+            here = here.parent
+        return found
 
     def _expand(self, patterns: Sequence[str]) -> None:
         """Open what the patterns name and all around it; runs unfold where they name another member than the first."""
@@ -368,7 +392,7 @@ def _build(tree: Tree, model: Model, shown: Sequence[Leaf]) -> None:
         places[path].children.append(leaf)
     # A group of one is no group: its child takes its place.
     for path in sorted(places, key=len, reverse=True):
-        if path and len(places[path].children) == 1 and not places[path].layer:
+        if path and len(places[path].children) == 1 and not places[path].layer and not places[path].auxiliary:
             only = places.pop(path).children[0]
             above = places[path[:-1]].children
             above[next(k for k, child in enumerate(above) if isinstance(child, Place) and child.path == path)] = only

@@ -9,7 +9,7 @@ pooling, two per element of a normalisation with fixed statistics, five per elem
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -120,7 +120,8 @@ class Costs:
         self.model = model
         self.batch = batch_size(model)
         self.roles = tensor_roles(model)
-        self.per_node = {node.id: node_cost(model, node) for node in model.graph.nodes}
+        single = of_one_sample(model)
+        self.per_node = {node.id: node_cost(single, node) for node in model.graph.nodes}
         self.results = frozenset(model.graph.outputs)
 
     def repeat(self, times: Mapping[str, int | None]) -> None:
@@ -282,6 +283,22 @@ WEIGHTED = frozenset(
     .split()
 )  # fmt: skip
 """Operations whose inputs after the first are weights."""
+
+
+def of_one_sample(model: Model) -> Model:
+    """Return the model at batch 1 where its batch is a symbol: all inputs begin with it and it stands nowhere else."""
+    graph = model.graph
+    shapes = [shape for name in graph.inputs if (shape := graph.value(name).shape)]
+    batch = {shape[0] for shape in shapes}
+    symbol = batch.pop() if len(batch) == 1 else None
+    if not isinstance(symbol, str) or any(symbol in shape[1:] for shape in shapes):
+        return model
+    values = {
+        name: replace(value, shape=tuple(1 if dim == symbol else dim for dim in value.shape))
+        for name, value in graph.values.items()
+        if value.shape is not None and symbol in value.shape
+    }
+    return model.with_graph(replace(graph, values={**graph.values, **values}))
 
 
 def tensor_roles(model: Model) -> dict[str, str]:

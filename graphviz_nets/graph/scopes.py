@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 Path: TypeAlias = tuple[str, ...]
 """A scope's place in the hierarchy; shown joined by ``/``."""
 
-KINDS = ("layer", "module", "name_scope", "function", "loop", "subgraph", "series", "inferred")
+KINDS = ("layer", "module", "name_scope", "function", "loop", "subgraph", "series", "inferred", "auxiliary")
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -28,7 +28,8 @@ class Scope:
     path : tuple of str
         Its own name last.
     kind : str
-        One of `KINDS`. A ``layer`` holds the ONNX nodes that one layer of the source became.
+        One of `KINDS`. A ``layer`` holds the ONNX nodes that one layer of the source became; an ``auxiliary`` one what
+        only serves training and storing, such as gradients.
     name : str
         What the source calls it, whole; the path joined by ``/`` where nothing else is known.
     type : str

@@ -450,7 +450,8 @@ def flatten(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
         return [(_dtype(inputs[0]), (None, None))]
     axis = node.attributes.get("axis", 1)
     axis = axis + len(x) if axis < 0 else axis
-    return [(_dtype(inputs[0]), (product(x[:axis]), product(x[axis:])))]
+    halves = (x[0] if len(x) and axis == 1 else product(x[:axis]), product(x[axis:]))
+    return [(_dtype(inputs[0]), halves)]
 
 
 @shape("Reshape")
@@ -570,7 +571,8 @@ def pad(node: Node, inputs: Sequence[Typed]) -> Sequence[Type]:
         pads = None if axes is None else tuple(whole)
     if x is None or pads is None or len(pads) != 2 * len(x):
         return [(_dtype(inputs[0]), None if x is None else (None,) * len(x))]
-    sizes = (dim + pads[k] + pads[k + len(x)] if isinstance(dim, int) else None for k, dim in enumerate(x))
+    more = [pads[k] + pads[k + len(x)] for k in range(len(x))]
+    sizes = (d + n if isinstance(d, int) else None if n else d for d, n in zip(x, more, strict=True))
     return [(_dtype(inputs[0]), tuple(sizes))]
 
 

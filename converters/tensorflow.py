@@ -1,0 +1,99 @@
+"""TensorFlow and Keras: graphs, SavedModels, checkpoints, event files and Keras models, to the IR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
+from graphviz_nets.graph.ir import Model
+
+from .onnx import reshape
+from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
+from .tensorflow_graph import to_model
+from .tensorflow_keras import open_keras
+from .tensorflow_run import joined, layer_names, of_object, runnable, translated
+
+
+@dataclass(frozen=True)
+class Converter:
+    """Opens TensorFlow's and Keras's files, without TensorFlow."""
+
+    name: str = "tensorflow"
+    title: str = "TensorFlow GraphDef, MetaGraph, SavedModel, checkpoints and event files; Keras HDF5 and .keras"
+    suffixes: tuple[str, ...] = (".pb", ".pbtxt", ".meta", ".h5", ".hdf5", ".keras")
+
+    def match(self, path: Path, head: bytes) -> int:
+        """Say how sure it is that the file or folder is TensorFlow's."""
+        return kind_of(path, head)[1]
+
+    def open(self, path: Path, data: bytes | None, options: Any) -> Model:
+        """Return the model of a file or folder.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder.
+        data : bytes or None
+            A file's content, where there is no file.
+        options : Options
+            `signature`, `tag`, `input_shapes` and `deploy` matter: where the model is to run, TensorFlow and tf2onnx
+            translate it; where they are not installed or cannot, it is the structure, and a problem says why.
+        """
+        kind, _ = kind_of(path, _head(path, data))
+        if kind in ("keras", "hdf5"):
+            return open_keras(path, data, options)
+        source = read(path, data, kind or "graph", options.tag)
+        signature = chosen(source, options.signature)
+        drawn = to_model(source, path, options, signature)
+        if not options.deploy:
+            return drawn
+        try:
+            found = runnable(drawn, path, data, kind, signature, options.tag or "serve")
+        except (ConvertError, MissingExtra) as fault:
+            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {fault.message}; it is the structure only"))
+        return reshape(found, options.input_shapes) if options.input_shapes else found
+
+    def takes(self, thing: object) -> bool:
+        """Say whether an object in memory is TensorFlow's: a Keras model, a ``tf.function`` or a concrete function."""
+        return any(base.__module__.partition(".")[0] in ("keras", "tensorflow") for base in type(thing).__mro__)
+
+    def open_object(self, thing: object, options: Any) -> Model:
+        """Return the model of an object in memory, runnable; its scopes are those of its graph."""
+        frozen = of_object(thing)
+        name = str(getattr(thing, "name", "model"))
+        ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
+        source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
+        drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
+        found = joined(translated(frozen, drawn), drawn, layer_names(thing))
+        return reshape(found, options.input_shapes) if options.input_shapes else found
+
+
+def _head(path: Path, data: bytes | None) -> bytes:
+    if data is not None:
+        return data[:4096]
+    if path.is_dir():
+        return b""
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+def chosen(source: Source, name: str | None) -> Signature | None:
+    """Return the signature that is asked for, else TensorFlow's default one, else the first; None without any.
+
+    Raises
+    ------
+    ConfigError
+        When there is none of that name; the hint lists those that there are.
+    """
+    known = source.signatures
+    if name is not None and name not in known:
+        hint = f"its signatures: {', '.join(known) or 'none'}"
+        raise ConfigError(f"the model has no signature {name!r}", key="--signature", hint=hint)
+    if name is not None:
+        return known[name]
+    return known.get("serving_default") or next(iter(known.values()), None)
+
+
+converter = Converter()

@@ -1,0 +1,362 @@
+"""TensorFlow models made runnable: TensorFlow freezes them, tf2onnx translates them, names join them to their scopes.
+
+This runs TensorFlow on the model, which drawing never does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from graphviz_nets.errors import ConvertError, MissingExtra
+from graphviz_nets.graph import proto
+from graphviz_nets.graph.ir import Model, Node, Shape, Value
+from graphviz_nets.graph.scopes import Path as ScopePath
+from graphviz_nets.graph.scopes import Scope, parents
+
+from .tensorflow_files import Signature, meta_of
+from .tensorflow_graph import CALLS, needed
+
+OPSET = 18
+"""The newest that tf2onnx writes."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A GraphDef whose variables are constants, and the tensors (``x:0``) that go in and come out."""
+
+    graph: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def tensorflow() -> Any:
+    """Return the module tensorflow; raise MissingExtra where it or tf2onnx is not installed."""
+    # Else it writes of itself to standard error, where it has not been imported yet.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of its own imports
+            import tensorflow
+            import tf2onnx  # noqa: F401
+    except ImportError:
+        raise MissingExtra("tensorflow or tf2onnx", extra="tensorflow") from None
+    tensorflow.get_logger().setLevel("ERROR")
+    return tensorflow
+
+
+def runnable(drawn: Model, path: Path, data: bytes | None, kind: str, signature: Signature | None, tag: str) -> Model:
+    """Return a model that runs, of the file that `drawn` was read from.
+
+    Parameters
+    ----------
+    drawn : Model
+        The structure, whose scopes the runnable model gets.
+    path, data, kind
+        The file, its content where there is no file, and what it is.
+    signature, tag
+        What is run, of a SavedModel.
+
+    Raises
+    ------
+    ConvertError
+        When TensorFlow or tf2onnx cannot.
+    MissingExtra
+        Without them.
+    """
+    tf = tensorflow()
+    with _quiet():
+        try:
+            if kind == "saved_model" and data is None:
+                folder = path if path.is_dir() else path.parent
+                frozen = _saved_model(tf, folder, signature, tag)
+            elif kind in ("meta", "checkpoint") and data is None:
+                frozen = _checkpoint(tf, meta_of(path) if path.is_dir() else path, drawn, signature)
+            elif kind in ("graph", "text"):
+                frozen = _graph(tf, path, data, kind, drawn)
+            else:
+                raise ConvertError("it holds no weights", path=str(path))
+            return joined(translated(frozen, drawn), drawn)
+        except (ConvertError, MissingExtra):
+            raise
+        except Exception as fault:  # TensorFlow and tf2onnx raise all kinds
+            text = f"{type(fault).__name__}: {fault}".replace("\n", " ")[:300]
+            raise ConvertError(f"TensorFlow cannot make it run: {text}", path=str(path)) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TensorFlow's and tf2onnx's words about themselves off the terminal."""
+    import logging
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+        yield
+
+
+def _saved_model(tf: Any, folder: Path, signature: Signature | None, tag: str) -> Frozen:
+    """Freeze a signature through the old loader, which asks nothing of the Keras that wrote the file.
+
+    Where that loses something, the new one is asked.
+    """
+    if signature is None:
+        raise ConvertError("the SavedModel has no signature to run", path=str(folder))
+    v1 = tf.compat.v1
+    inputs, outputs = tuple(signature.inputs.values()), tuple(signature.outputs.values())
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.saved_model.load(session, [tag], str(folder))
+        graph = _constant(v1, session, outputs)
+    known = {function.signature.name for function in graph.library.function}
+    called = {node.attr["f"].func.name for node in graph.node if node.op in CALLS}
+    if called <= known:
+        return Frozen(graph, inputs, outputs)
+    # It has lost functions, as of what Keras 3 exports.
+    found = _constants(tf.saved_model.load(str(folder), tags=[tag]).signatures[signature.name])
+    return replace(found, outputs=found.outputs[: len(outputs)])
+
+
+def _constant(v1: Any, session: Any, outputs: Iterable[str]) -> Any:
+    names = list(dict.fromkeys(name.partition(":")[0] for name in outputs))
+    return v1.graph_util.convert_variables_to_constants(session, session.graph_def, names)
+
+
+def _checkpoint(tf: Any, meta: Path, drawn: Model, signature: Signature | None) -> Frozen:
+    v1 = tf.compat.v1
+    values = meta.with_suffix("")
+    if not values.with_name(f"{values.name}.index").is_file() and not values.is_file():
+        raise ConvertError(f"it has no values: no {values.name}.index beside it", path=str(meta))
+    outputs = tuple(signature.outputs.values()) if signature is not None else _tensors(_results(drawn))
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.train.import_meta_graph(str(meta), clear_devices=True).restore(session, str(values))
+        frozen = _constant(v1, session, outputs)
+    return Frozen(frozen, _placeholders(frozen), outputs)
+
+
+def _graph(tf: Any, path: Path, data: bytes | None, kind: str, drawn: Model) -> Frozen:
+    if any(tensor.data is None for tensor in drawn.graph.initializers.values()):
+        raise ConvertError("its variables have no values: it is not frozen", path=str(path))
+    if drawn.graph.undefined:
+        raise ConvertError(f"it lacks the node {drawn.graph.undefined[0]!r}", path=str(path))
+    graph = tf.compat.v1.GraphDef()
+    content = proto.load(str(path)) if data is None else data
+    if kind == "text":
+        from google.protobuf import text_format
+
+        text_format.Parse(content.decode(), graph)
+    else:
+        graph.ParseFromString(content)
+    return Frozen(graph, _tensors(drawn.graph.inputs), _tensors(_results(drawn)))
+
+
+def _results(drawn: Model) -> list[str]:
+    """Return what a graph without signatures computes: the results that nothing of the network reads."""
+    graph = drawn.graph
+    apart = {path for path, scope in drawn.scopes.items() if scope.kind == "auxiliary"}
+
+    def main(name: str) -> bool:
+        maker = graph.producers.get(name)
+        return maker is None or not any(maker.scope[:size] in apart for size in range(1, len(maker.scope) + 1))
+
+    ends = [n for n in graph.outputs if main(n)]
+    fed = _reached(drawn)
+    return [name for name in ends if name in fed] or ends or list(graph.outputs)
+
+
+def _reached(drawn: Model) -> set[str]:
+    """Return the values that depend on an input."""
+    found = set(drawn.graph.inputs)
+    for node in drawn.graph.nodes:
+        if any(name in found for name in node.inputs):
+            found.update(node.outputs)
+    return found
+
+
+def _placeholders(graph: Any) -> tuple[str, ...]:
+    return tuple(f"{node.name}:0" for node in graph.node if node.op == "Placeholder")
+
+
+def _tensors(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name if re.search(r":\d+$", name) else f"{name}:0" for name in values)
+
+
+def translated(frozen: Frozen, drawn: Model) -> Model:
+    """Return what tf2onnx makes of a frozen graph; values are called as in TensorFlow, without ``:0``.
+
+    Inputs have the shapes that `drawn` has: old files write an unknown one as that of a scalar.
+    """
+    import tensorflow as tf
+    from tf2onnx import optimizer, tf_loader, tfonnx
+
+    nodes = needed(frozen.graph.node, frozen.inputs, frozen.outputs)
+    for k, node in enumerate(nodes):
+        if node.op == "Placeholder" and f"{node.name}:0" in frozen.inputs:
+            nodes[k] = node = node.__class__.FromString(node.SerializeToString())
+            _shape(node.attr["shape"].shape, drawn.graph.value(node.name).shape)
+    graph = frozen.graph.__class__()
+    graph.CopyFrom(frozen.graph)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    kept = {node.name for node in nodes}
+    inputs = [tensor for tensor in frozen.inputs if tensor.partition(":")[0] in kept]
+    inputs, outputs = list(inputs), list(frozen.outputs)
+    # Not all of tf2onnx's optimizers: one of them lets every convolution vanish in the normalization after it.
+    chosen = {name: make for name, make in optimizer._optimizers.items() if name != "remove_back_to_back"}
+    with tf.Graph().as_default():
+        small = tf_loader.tf_optimize(inputs, outputs, graph)
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(small, name="")
+        made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
+        model = optimizer.optimize_graph(made, optimizers=chosen).make_model(drawn.name or "model")
+    for names in (model.graph.input, model.graph.output, model.graph.value_info):
+        for item in names:
+            item.name = item.name.removesuffix(":0")
+    for node in model.graph.node:
+        node.input[:] = [item.removesuffix(":0") for item in node.input]
+        node.output[:] = [item.removesuffix(":0") for item in node.output]
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.removesuffix(":0")
+    return proto.from_proto(model)
+
+
+def _shape(out: Any, shape: Shape | None) -> None:
+    """Write a shape into a TensorShapeProto."""
+    out.Clear()
+    out.unknown_rank = shape is None
+    for dim in shape or ():
+        out.dim.add(size=dim if isinstance(dim, int) else -1)
+
+
+# In memory --------------------------------------------------------------------------------------------------------
+
+
+def of_object(thing: Any) -> Frozen:
+    """Return a Keras model, a ``tf.function`` or a concrete function as a frozen graph.
+
+    Raises
+    ------
+    ConvertError
+        When a ``tf.function`` does not say what it takes.
+    """
+    tf = tensorflow()
+    if hasattr(thing, "layers") and callable(thing):
+        specs = _specs(tf, thing)
+        called = tf.function(lambda *given: thing(given if len(given) > 1 else given[0], training=False))
+        thing = called.get_concrete_function(*specs)
+    elif hasattr(thing, "get_concrete_function"):
+        if getattr(thing, "input_signature", None) is None:
+            raise ConvertError("the tf.function has no input_signature", hint="give load() a concrete function of it")
+        thing = thing.get_concrete_function()
+    elif not hasattr(thing, "graph"):
+        raise ConvertError(f"{type(thing).__name__} is neither a Keras model nor a tf.function")
+    return _constants(thing)
+
+
+def _specs(tf: Any, model: Any) -> list[Any]:
+    """Return what a Keras model takes: its inputs, or the shape that a model of an own class was built for."""
+    given = getattr(model, "inputs", None)
+    if given:
+        return [tf.TensorSpec(x.shape, x.dtype, x.name) for x in given]
+    built = (model.get_build_config() or {}) if getattr(model, "built", False) else {}
+    shapes = list(built.get("shapes_dict", {}).values()) or [built.get("input_shape")]
+    if not all(isinstance(shape, (list, tuple)) and shape for shape in shapes):
+        raise ConvertError("the Keras model has not been built", hint="call it once, or model.build(input_shape)")
+    return [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in shapes]
+
+
+def _constants(function: Any) -> Frozen:
+    """Freeze a concrete function."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function)
+    names = tuple(x.name for x in frozen.inputs), tuple(x.name for x in frozen.outputs)
+    return Frozen(frozen.graph.as_graph_def(), *names)
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+
+def layer_names(thing: Any) -> frozenset[str]:
+    """Return the names of a Keras model's layers, those of models inside it too; of anything else, nothing."""
+    found: set[str] = set()
+    waiting = [thing]
+    while waiting:
+        for one in getattr(waiting.pop(), "layers", ()):
+            if one.name not in found:
+                found.add(one.name)
+                waiting.append(one)
+    return frozenset(found)
+
+
+def _plain(path: ScopePath, names: frozenset[str]) -> ScopePath:
+    """Return a path with layers called as they are: TensorFlow numbers the scope of a layer's second call."""
+    short = (re.sub(r"_\d+$", "", part) for part in path)
+    return tuple(one if one in names and part not in names else part for part, one in zip(path, short, strict=True))
+
+
+def joined(model: Model, drawn: Model, names: frozenset[str] = frozenset()) -> Model:
+    """Return tf2onnx's model with the scopes of the TensorFlow graph, by the names that it keeps in its nodes.
+
+    tf2onnx numbers what it adds (``a/b/Conv2D__7``) and puts the calls before a name; a node without a name that the
+    graph knows stands where its neighbours are. `names` are those of a Keras model's layers.
+    """
+    known = {node.id: node.scope for node in drawn.graph.nodes} | {
+        name: tuple(part for part in name.split("/")[:-1]) for name in drawn.graph.initializers
+    }
+    paths = {path[:size] for path in known.values() for size in range(1, len(path) + 1)}
+    placed: dict[str, ScopePath] = {}
+    nodes = []
+    for node in model.graph.nodes:
+        own = _merged(node, drawn) or _place(node.name or node.id, known, paths)
+        if own is None:
+            near = [placed[name] for name in node.inputs if name in placed]
+            own = near[0] if near else ()
+        own = _plain(own, names)
+        placed.update(dict.fromkeys(node.outputs, own))
+        nodes.append(node.moved(own))
+    scopes = {
+        own: drawn.scopes.get(own) or Scope(own)
+        for own in dict.fromkeys(p for node in nodes for p in (*parents([node.scope]), node.scope) if p)
+    }
+    graph = replace(model.graph, name=drawn.name, nodes=tuple(nodes), values=_batched(model, drawn))
+    return replace(model, graph=graph, framework="tensorflow", scopes=scopes, problems=drawn.problems)
+
+
+def _merged(node: Node, drawn: Model) -> ScopePath | None:
+    """Return the scope of a convolution that TensorFlow has put into the scaling after it, whose name it now has."""
+    here = drawn.graph.by_id.get(re.sub(r"__\d+$", "", node.name))
+    if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or here is None or here.op_type != "Mul":
+        return None
+    makers = [drawn.graph.producers[name] for name in here.inputs if name in drawn.graph.producers]
+    return next((maker.scope for maker in makers if "Conv" in maker.op_type or maker.op_type == "MatMul"), None)
+
+
+def _place(name: str, known: dict[str, ScopePath], paths: set[ScopePath]) -> ScopePath | None:
+    """Return the scope of the longest beginning of a name that the graph knows."""
+    plain = re.sub(r"__\d+$", "", re.sub(r"(?:_quant|_dequant|_raw_output_\w*)$", "", name))
+    parts = [part for part in plain.split("/") if not re.fullmatch(r"(?:Stateful)?PartitionedCall(?:_\d+)?", part)]
+    whole = "/".join(parts)
+    for one in (plain, whole):
+        if one in known:
+            return known[one]
+    own = tuple(parts)
+    while own and own not in paths:
+        own = own[:-1]
+    return own or None
+
+
+def _batched(model: Model, drawn: Model) -> dict[str, Value]:
+    """Return the values with the shapes of inputs as the TensorFlow graph has them, where tf2onnx made names up."""
+    values = dict(model.graph.values)
+    for name in model.graph.inputs:
+        old, stated = values.get(name), drawn.graph.value(name).shape
+        if old is not None and old.shape is not None and stated is not None and len(stated) == len(old.shape):
+            values[name] = replace(old, shape=stated)
+    return values

@@ -1,0 +1,304 @@
+"""Keras files: every layer of our table against Keras itself, real files, nested models, hostile files."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from graphviz_nets.api import load, summary
+from graphviz_nets.converters.tensorflow_call import layer
+from graphviz_nets.converters.tensorflow_keras import Store, to_model
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, LimitError, ParseError
+from graphviz_nets.explain.runner import Runner
+from graphviz_nets.graph.ir import Model
+from graphviz_nets.verify import difference
+
+from .cases.keras import ALIASES, CASES, Case
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture
+def keras(need: Any) -> ModuleType:
+    """Return Keras on TensorFlow, with its random numbers settled."""
+    need("tensorflow")
+    need("onnxruntime")
+    module: ModuleType = need("keras")
+    module.utils.set_random_seed(7)
+    module.backend.clear_session()
+    return module
+
+
+def filled(model: Any, seed: int = 3) -> Any:
+    """Return the Keras model with weights that tell each element from the others; variances are positive."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "float" in str(weight.dtype):
+            shape = tuple(weight.shape)
+            positive = "variance" in weight.path
+            weight.assign((rng.uniform(0.5, 1.5, shape) if positive else rng.normal(0, 0.4, shape)).astype("f4"))
+    return model
+
+
+def agrees(keras_model: Any, mine: Model, inputs: list[Any]) -> None:
+    """Assert that both give the same numbers."""
+    import numpy as np
+
+    assert mine.runnable, mine.obstacles
+    runner = Runner(mine, provider="cpu")
+    theirs = keras_model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
+    ours = runner(dict(zip(mine.graph.inputs, inputs, strict=True)))
+    for one, other in zip(ours.values(), theirs if isinstance(theirs, list) else [theirs], strict=True):
+        error = difference(one, np.asarray(other))
+        assert error is not None and error <= TOLERANCE
+
+
+def test_every_layer_has_a_case() -> None:
+    tried = {case.type for case in CASES} | ALIASES.keys() | {"ThresholdedReLU"}
+    assert set(layer) == tried
+
+
+def test_every_layer_says_what_it_becomes() -> None:
+    assert all((rule.__doc__ or "").strip() for rule in layer.rules.values())
+
+
+@pytest.mark.parametrize("name", sorted(ALIASES))
+def test_older_names_mean_the_same(name: str) -> None:
+    assert layer.rules[name] is layer.rules[ALIASES[name]]
+
+
+@pytest.mark.parametrize("form", ["keras", "h5"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.type}{'-' * bool(case.note)}{case.note}")
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_layer_gives_kerass_numbers(case: Case, form: str, keras: ModuleType, tmp_path: Path) -> None:
+    import numpy as np
+
+    inputs = [keras.Input(shape, dtype="int32" if case.below else "float32") for shape in case.shapes]
+    made = case.make(keras.layers)
+    if case.note == "adapted":
+        made.build((None, *case.shapes[0]))
+    model = filled(keras.Model(inputs, made(inputs if len(inputs) > 1 else inputs[0])))
+    if case.note == "adapted":
+        made.finalize_state()
+    file = tmp_path / f"model.{form}"
+    model.save(file)
+    mine = load(file)
+    assert not mine.problems
+    rng = np.random.default_rng(5)
+    arrays = [
+        (rng.integers(0, case.below, (2, *shape)) if case.below else rng.normal(0, 1, (2, *shape))).astype(
+            "i4" if case.below else "f4"
+        )
+        for shape in case.shapes
+    ]
+    agrees(model, mine, arrays)
+    scope = mine.layers[-1]
+    assert scope.type == case.type
+    shape = mine.graph.value(scope.outputs[0]).shape
+    assert shape is not None and [dim if isinstance(dim, int) else None for dim in shape] == list(model.output_shape)
+    row = next(row for row in summary(mine).rows if row.name == scope.name)
+    assert row.parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_thresholded_relu_follows_its_formula(need: Any) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    head = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 5]}}
+    item = {"class_name": "ThresholdedReLU", "config": {"name": "y", "theta": 0.5}}
+    model = to_model({"class_name": "Sequential", "config": [head, item]}, Path("m.h5"), None, Store())
+    x = np.array([[-1, 0.2, 0.5, 0.6, 2]], "f4")
+    assert Runner(model)(x)["y"].tolist() == np.where(x > 0.5, x, 0).tolist()
+
+
+def network(keras: ModuleType) -> Any:
+    """Return a functional model with a model inside, a shared layer, two inputs and two outputs."""
+    layers = keras.layers
+    inner = keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2D(4, 3, padding="same", name="inner_conv"),
+                              layers.BatchNormalization(name="inner_bn"), layers.ReLU()], name="block")  # fmt: skip
+    a, b = keras.Input((8, 8, 4), name="a"), keras.Input((8, 8, 4), name="b")
+    shared = layers.Conv2D(4, 1, name="shared")
+    left, right = shared(inner(a)), shared(b)
+    joined = layers.Add(name="join")([left, right])
+    flat = layers.Flatten(name="flat")(joined)
+    return keras.Model(
+        [a, b], [layers.Dense(3, name="one")(flat), layers.Dense(2, activation="softmax", name="two")(flat)]
+    )
+
+
+@pytest.mark.parametrize("form", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_models_inside_models_and_shared_layers(form: str, keras: ModuleType, tmp_path: Path) -> None:
+    import numpy as np
+
+    model = filled(network(keras))
+    model.save(tmp_path / f"net.{form}")
+    mine = load(tmp_path / f"net.{form}")
+    rng = np.random.default_rng(1)
+    agrees(model, mine, [rng.normal(0, 1, (2, 8, 8, 4)).astype("f4") for _ in range(2)])
+    assert mine.scopes["block",].kind == "module" and mine.scopes["block", "inner_conv"].type == "Conv2D"
+    assert summary(mine).parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    names = [scope.name for scope in mine.layers]
+    assert names.count("shared") == 2  # one box a call, one set of weights
+    ways = [scope.weights for scope in mine.layers if scope.name == "shared"]
+    assert ways[0] == ways[1]
+
+
+def test_real_files_have_their_layers_and_weights(shared: Path, need: Any) -> None:
+    need("h5py")
+    for name, layers, weights in (
+        ("fer2013_mini_XCEPTION.102-0.66.hdf5", 46, 58423),
+        ("mlperftiny_cifar10_resnet8.h5", 30, 78666),
+    ):
+        model = load(shared / "tensorflow" / "keras" / name)
+        total = summary(model)
+        assert (len(model.layers), (total.parameters or 0) + (total.buffers or 0)) == (layers, weights)
+        assert model.runnable and not model.problems and total.macs
+
+
+def test_real_files_give_tensorflows_numbers(shared: Path, keras: ModuleType) -> None:
+    import numpy as np
+
+    folder = shared / "tensorflow" / "keras"
+    for name, size in (
+        ("fer2013_mini_XCEPTION.102-0.66.hdf5", (64, 64, 1)),
+        ("mlperftiny_cifar10_resnet8.h5", (32, 32, 3)),
+    ):
+        model = keras.models.load_model(folder / name, compile=False)
+        agrees(model, load(folder / name), [np.random.default_rng(2).uniform(0, 1, (3, *size)).astype("f4")])
+
+
+def test_authors_own_classes_are_drawn_with_their_weights(shared: Path, need: Any) -> None:
+    need("h5py")
+    model = load(shared / "tensorflow" / "keras" / "keras3_nested_container.keras")
+    assert [node.label for node in model.graph.nodes] == ["keras::NestedDenseModel"]
+    assert len(model.graph.initializers) == 5 and model.problems
+
+
+# Files that mean harm ---------------------------------------------------------------------------------------------
+
+
+def keras_zip(config: object, extra: dict[str, bytes] | None = None) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config if isinstance(config, bytes) else json.dumps(config))
+        archive.writestr("metadata.json", '{"keras_version": "3.1.0"}')
+        for name, content in (extra or {}).items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def chain(*items: dict[str, Any]) -> dict[str, Any]:
+    head = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 4]}}
+    return {"class_name": "Sequential", "config": {"name": "net", "layers": [head, *items]}}
+
+
+def test_a_lambda_is_never_run(need: Any, tmp_path: Path) -> None:
+    need("h5py")
+    marker = tmp_path / "run"
+    code = f"import pathlib; pathlib.Path({str(marker)!r}).touch()"
+    item = {"class_name": "Lambda", "config": {"name": "evil", "function": code, "module": "os", "output_shape": [4]}}
+    model = load("net.keras", data=keras_zip(chain(item)))
+    assert [node.label for node in model.graph.nodes] == ["keras::Lambda"]
+    assert any("evil" in text for text in model.problems) and not model.runnable and not marker.exists()
+
+
+def test_a_bomb_is_refused(need: Any) -> None:
+    need("h5py")
+    with pytest.raises(LimitError):
+        load("net.keras", data=keras_zip(b'{"a":"' + b"0" * (80 << 20) + b'"}'))
+
+
+@pytest.mark.parametrize(
+    "config", [b"no json", b"[]", b'{"class_name": "Sequential", "config": {}}', b"[" * 100_000,
+               b'{"class_name": "Functional", "config": {"layers": [{"class_name": "Dense"}]}}']
+)  # fmt: skip
+def test_broken_configurations_are_refused(config: bytes, need: Any) -> None:
+    need("h5py")
+    with pytest.raises((ParseError, LimitError)):
+        load("net.keras", data=keras_zip(config))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"class_name": "Dense", "config": {"name": "d", "units": "many"}},
+        {"class_name": "Dense", "config": {"name": "d", "units": -3}},
+        {"class_name": "Conv2D", "config": {"name": "c", "filters": 2, "kernel_size": [1, 2, 3]}},
+        {"class_name": "Reshape", "config": {"name": "r", "target_shape": ["a"]}},
+        {"class_name": "ZeroPadding1D", "config": {"name": "z", "padding": "x"}},
+        {"class_name": "Concatenate", "config": {"name": "c", "axis": "x"}},
+        {"class_name": "Dot", "config": {"name": "c", "axes": None}},
+        {"class_name": "BatchNormalization", "config": {"name": "c", "axis": [1, "x"]}},
+    ],
+    ids=lambda item: item["class_name"],
+)
+def test_settings_of_the_wrong_kind_are_our_errors_or_drawn(item: dict[str, Any], need: Any) -> None:
+    need("h5py")
+    try:
+        model = load("net.keras", data=keras_zip(chain(item)))
+    except GraphvizNetsError as fault:
+        said = str(fault)
+    else:
+        said = "; ".join(model.problems)
+        assert not model.runnable
+    assert item["config"]["name"] in said
+
+
+def test_links_and_outside_arrays_of_hdf5_are_refused(need: Any, tmp_path: Path) -> None:
+    h5py, np = need("h5py"), need("numpy")
+    item = {"class_name": "Dense", "config": {"name": "d", "units": 3}}
+    for kind in ("external", "soft", "virtual", "storage"):
+        file = tmp_path / f"{kind}.h5"
+        with h5py.File(tmp_path / "other.h5", "w") as other:
+            other["kernel"] = np.zeros((4, 3), "f4")
+        with h5py.File(file, "w") as out:
+            out.attrs["model_config"] = json.dumps(chain(item))
+            group = out.create_group("model_weights/d")
+            group.attrs["weight_names"] = [b"kernel"]
+            if kind == "external":
+                group["kernel"] = h5py.ExternalLink("other.h5", "kernel")
+            elif kind == "soft":
+                group["kernel"] = h5py.SoftLink("/elsewhere")
+            elif kind == "virtual":
+                layout = h5py.VirtualLayout((4, 3), "f4")
+                layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "kernel", (4, 3))
+                group.create_virtual_dataset("kernel", layout)
+            else:
+                group.create_dataset("kernel", (4, 3), "f4", external=[(str(tmp_path / "raw"), 0, 48)])
+        with pytest.raises(ConvertError, match=r"not (followed|read)"):
+            load(file)
+
+
+def test_weights_of_another_shape_name_the_layer(need: Any, tmp_path: Path) -> None:
+    h5py, np = need("h5py"), need("numpy")
+    with h5py.File(tmp_path / "net.h5", "w") as out:
+        out.attrs["model_config"] = json.dumps(chain({"class_name": "Dense", "config": {"name": "d", "units": 3}}))
+        group = out.create_group("model_weights/d")
+        group.attrs["weight_names"] = [b"kernel", b"bias"]
+        group["kernel"], group["bias"] = np.zeros((5, 3), "f4"), np.zeros(3, "f4")
+    with pytest.raises(ConvertError, match=r"'d'.*kernel"):
+        load(tmp_path / "net.h5")
+
+
+def test_weights_alone_are_refused_with_a_reason(need: Any, tmp_path: Path) -> None:
+    h5py = need("h5py")
+    with h5py.File(tmp_path / "net.h5", "w") as out:
+        out.create_group("dense")
+    with pytest.raises(ConvertError, match="no Keras model"):
+        load(tmp_path / "net.h5")
+
+
+def test_input_shapes_can_be_given(need: Any) -> None:
+    need("h5py")
+    data = keras_zip(chain({"class_name": "Dense", "config": {"name": "d", "units": 3}}))
+    assert load("n.keras", data=data, input_shapes={"x": (None, (2, 4))}).graph.value("d").shape == (2, 3)
+    with pytest.raises(ConfigError, match="nothing"):
+        load("n.keras", data=data, input_shapes={"nothing": (None, (2, 4))})

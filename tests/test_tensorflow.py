@@ -1,0 +1,505 @@
+"""TensorFlow's graphs: real files, scopes, loops, functions, machinery, event files, hostile bytes, runs."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from graphviz_nets.api import load, render, save, summary
+from graphviz_nets.cli import run
+from graphviz_nets.config import Options
+from graphviz_nets.converters.tensorflow_files import kind_of, records
+from graphviz_nets.converters.tensorflow_graph import parts
+from graphviz_nets.drawing.diagram import boxes, diagram
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra, ParseError, UnknownFormat
+from graphviz_nets.explain.runner import Runner
+from graphviz_nets.graph.ir import Model
+from graphviz_nets.verify import difference
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture
+def folder(shared: Path, need: Any) -> Path:
+    """Return the folder of TensorFlow's files."""
+    need("tensorboard")
+    return shared / "tensorflow"
+
+
+@pytest.fixture
+def tf(need: Any) -> ModuleType:
+    """Return TensorFlow, where onnxruntime and tf2onnx are too."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    module: ModuleType = need("tensorflow")
+    need("tf2onnx")
+    need("onnxruntime")
+    return module
+
+
+def text_graph(text: str) -> Model:
+    return load("graph.pbtxt", data=text.encode())
+
+
+def node(name: str, op: str, *inputs: str, attributes: str = "") -> str:
+    given = " ".join(f'input: "{item}"' for item in inputs)
+    return f'node {{ name: "{name}" op: "{op}" {given} {attributes} }}\n'
+
+
+# Real files -------------------------------------------------------------------------------------------------------
+
+COUNTS = {  # nodes of the GraphDef, as the manifest of the files counts them
+    "graphdef/ESPCN_x2.pb": 19, "graphdef/FSRCNN_x2.pb": 92, "graphdef/arm_yeahworld_mnet.pb": 677,
+    "graphdef/lucid_graphdef_fixture.pb": 4, "graphdef/tf-mtcnn_mtcnn.pb": 894,
+    "graphdef/tf2onnx_lstm_frozen.pb": 529, "graphdef/tf2onnx_regression_frozen.pb": 8,
+    "meta/FSRCNN_x3_ckpt.meta": 1159, "meta/session_bundle_half_plus_two_export.meta": 57,
+    "meta/tf2onnx_regression_model.meta": 128, "pbtxt/model_explorer_graphdef_foo.pbtxt": 1,
+    "pbtxt/ssd_mobilenet_v2_opencv_graph.pbtxt": 292, "pbtxt/tensorboard_graph_demo_run1.pbtxt": 118,
+    "pbtxt/tensorflow.cr_graph.pbtxt": 10, "pbtxt/zhacmsra_large_graph.pbtxt.xz": 461,
+}  # fmt: skip
+
+
+def opened(path: Path) -> Model:
+    if path.suffix != ".xz":
+        return load(path)
+    return load(path.with_suffix("").name, data=lzma.decompress(path.read_bytes()))
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_every_node_of_a_graph_is_there(name: str, folder: Path, tmp_path: Path) -> None:
+    model = opened(folder / name)
+    graph = model.graph
+    graph.check()
+    found = len(graph.nodes) + len(graph.initializers) + len(graph.inputs)
+    if "zhacmsra" in name:  # its calls are opened
+        assert found > COUNTS[name] and not any(node.op_type.startswith("softmax_cross") for node in graph.nodes)
+    else:
+        assert found == COUNTS[name]
+    save(model, tmp_path / "model.onnx")
+    assert load(tmp_path / "model.onnx") == model
+    assert b"<svg" in render(model, tmp_path / "model.svg").read_bytes()[:200]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "outputs"),
+    [
+        ("basic_pitch_nmp", None, 3),
+        ("mlperftiny_kws_ref_model", 23756, 1),
+        ("serving_saved_model_counter/00000123", 1, 1),
+        ("serving_saved_model_half_plus_two_cpu/00000123", 2, 1),
+        ("serving_saved_model_half_plus_two_tf2_cpu/00000123", 2, 1),
+        ("tf2onnx_regression", 2, 1),
+    ],
+)
+def test_saved_models_open(name: str, parameters: int | None, outputs: int, folder: Path, tmp_path: Path) -> None:
+    model = load(folder / "savedmodel" / name)
+    model.graph.check()
+    assert model == load(folder / "savedmodel" / name / "saved_model.pb")
+    assert len(model.graph.outputs) == outputs
+    assert not any("PartitionedCall" in node.op_type for node in model.graph.nodes)
+    if parameters is not None:
+        assert summary(model).parameters == parameters
+    save(model, tmp_path / "model.onnx")
+    assert load(tmp_path / "model.onnx") == model
+
+
+def test_cost_of_a_saved_model(folder: Path) -> None:
+    """MLPerf Tiny gives its keyword spotter 2.66 million multiply-accumulates."""
+    assert summary(load(folder / "savedmodel" / "mlperftiny_kws_ref_model")).macs == 2_656_768
+
+
+def test_signatures_are_chosen_and_listed(folder: Path) -> None:
+    path = folder / "savedmodel" / "serving_saved_model_half_plus_two_tf2_cpu" / "00000123"
+    assert load(path).graph.inputs == ("serving_default_x",)
+    assert load(path, signature="regress_x_to_y").graph.inputs == ("regress_x_to_y_inputs",)
+    with pytest.raises(ConfigError, match="regress_x_to_y2"):
+        load(path, signature="no_such")
+    with pytest.raises(ConfigError, match="serve"):
+        load(path, tag="no_such")
+
+
+def test_loops_and_control_edges_survive(folder: Path, tmp_path: Path) -> None:
+    model = load(folder / "graphdef" / "tf-mtcnn_mtcnn.pb")
+    graph = model.graph
+    assert len(graph.back_edges) == 5
+    assert all(graph.by_id[name].op_type == "Merge" for name, _ in graph.back_edges)
+    assert model.scopes["pnet", "while"].kind == "loop"
+    controls = sum(len(node.control_inputs) for node in graph.nodes)
+    assert controls > 50
+    save(model, tmp_path / "mtcnn.onnx")
+    again = load(tmp_path / "mtcnn.onnx").graph
+    assert again.back_edges == graph.back_edges and sum(len(node.control_inputs) for node in again.nodes) == controls
+
+
+def test_event_files_and_log_folders(shared: Path, need: Any) -> None:
+    need("tensorboard")
+    events = shared / "events"
+    model = load(events / "guild_model_proxies")
+    same = load(next((events / "guild_model_proxies").iterdir()))
+    assert len(model.graph.nodes) > 400 and model.graph.nodes == same.graph.nodes
+    assert summary(load(events / "wandb_cvp")).parameters is not None
+    with pytest.raises(ConvertError, match="cut off"):
+        load(next((events / "truncated").iterdir()))
+    with pytest.raises(ConvertError, match="no event file in the folder holds a graph"):
+        load(events / "reducer_strict")
+
+
+def test_a_broken_file_is_refused(folder: Path) -> None:
+    with pytest.raises(ParseError, match="truncated"):
+        load(folder / "malformed" / "truncated_ESPCN_x2.pb")
+
+
+def test_structure_needs_no_tensorflow(folder: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from graphviz_nets.api import load, render\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('tensorflow', 'keras', 'tf2onnx'): raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"render(load({str(folder / 'savedmodel' / 'basic_pitch_nmp')!r}), {str(tmp_path / 'a.svg')!r})\n"
+        f"model = load({str(folder / 'graphdef' / 'ESPCN_x2.pb')!r}, deploy=True)\n"
+        "assert not model.runnable and 'tensorflow' in model.problems[-1], model.problems\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_also_a_scope_stands_in_it(need: Any) -> None:
+    need("tensorboard")
+    model = text_graph(node("x", "Placeholder") + node("a/b", "Relu", "x") + node("a/b/c", "Neg", "a/b"))
+    assert [(n.id, n.scope) for n in model.graph.nodes] == [("a/b", ("a", "b")), ("a/b/c", ("a", "b"))]
+    drawn = {box.id for box in boxes(diagram(model, Options(fold=False, depth="all")).root)}
+    assert {"a/b/(b)", "a/b/c"} <= drawn
+
+
+def test_functions_stand_in_the_place_of_their_calls(need: Any) -> None:
+    need("tensorboard")
+    text = node("x", "Placeholder") + node("net/call", "Twice", "x") + node("y", "Neg", "net/call:0")
+    text += """library { function {
+      signature { name: "Twice" input_arg { name: "v" type: DT_FLOAT } output_arg { name: "r" type: DT_FLOAT } }
+      node_def { name: "inner/sum" op: "AddV2" input: "v" input: "v" }
+      ret { key: "r" value: "inner/sum:z:0" } } }"""
+    model = text_graph(text)
+    assert [(n.id, n.op_type, n.inputs) for n in model.graph.nodes] == [
+        ("net/call/inner/sum", "AddV2", ("x", "x")),
+        ("y", "Neg", ("net/call/inner/sum",)),
+    ]
+
+
+def test_a_function_that_calls_itself_is_not_opened_for_ever(need: Any) -> None:
+    need("tensorboard")
+    text = node("x", "Placeholder") + node("f", "Again", "x")
+    text += """library { function {
+      signature { name: "Again" input_arg { name: "v" type: DT_FLOAT } output_arg { name: "r" type: DT_FLOAT } }
+      node_def { name: "once" op: "Again" input: "v" }
+      ret { key: "r" value: "once:r:0" } } }"""
+    model = text_graph(text)
+    assert any("calls itself" in problem for problem in model.problems)
+    assert [n.op_type for n in model.graph.nodes] == ["Again"]
+
+
+def test_unknown_attributes_and_fields_are_read(need: Any) -> None:
+    need("tensorboard")
+    extra = 'attr { key: "odd" value { s: "yes" } } unheard_of { a: 1 }'
+    model = text_graph(node("x", "Placeholder") + node("y", "FancyOp", "x", attributes=extra))
+    assert model.graph.nodes[0].attributes["odd"] == "yes"
+
+
+def test_text_with_a_fault_names_its_place(need: Any) -> None:
+    need("tensorboard")
+    with pytest.raises(ParseError) as caught:
+        text_graph('node {\n  name: "x"\n  op: 5 }')
+    assert (caught.value.line, caught.value.path) == (3, "graph.pbtxt")
+
+
+def test_names_of_any_depth() -> None:
+    assert len(parts("/".join("a" * 10_000))) == 64
+
+
+def test_calls_that_return_what_they_are_given(need: Any) -> None:
+    need("tensorboard")
+    text = node("x", "Placeholder") + node("f0", "Same", "x")
+    text += "".join(node(f"f{k}", "Same", f"f{k - 1}") for k in range(1, 300)) + node("y", "Neg", "f299", "^f299")
+    text += """library { function { ret { key: "r" value: "v" }
+      signature { name: "Same" input_arg { name: "v" type: DT_FLOAT } output_arg { name: "r" type: DT_FLOAT } } } }"""
+    assert [(n.id, n.inputs) for n in text_graph(text).graph.nodes] == [("y", ("x",))]
+
+
+def test_deep_text_is_our_error(need: Any) -> None:
+    need("tensorboard")
+    with pytest.raises(GraphvizNetsError):
+        text_graph("node { " + "attr { value { func { " * 20_000)
+    with pytest.raises(GraphvizNetsError):
+        text_graph("node { " + "unheard_of { " * 100_000)
+
+
+def test_an_object_of_nobody_is_refused() -> None:
+    with pytest.raises(UnknownFormat, match="no converter takes a object"):
+        load(object())
+
+
+def test_records_stop_at_the_cut() -> None:
+    whole = (3).to_bytes(8, "little") + b"----abc----"
+    for size in range(len(whole)):
+        assert list(records(whole + whole[:size]))[1:] == ([(19, None)] if size else [])
+    assert list(records((1 << 62).to_bytes(8, "little") + b"x" * 40)) == [(0, None)]
+
+
+def test_any_flipped_or_cut_byte_is_our_error_or_a_model(folder: Path) -> None:
+    data = (folder / "graphdef" / "lucid_graphdef_fixture.pb").read_bytes()
+    for k in range(len(data)):
+        for broken in (data[:k], data[:k] + bytes([data[k] ^ 0x41]) + data[k + 1 :]):
+            try:
+                model = load("graph.pb", data=broken, source="tensorflow")
+            except GraphvizNetsError as fault:
+                said = str(fault)
+            else:
+                said = model.name
+            assert said
+
+
+def test_other_formats_are_left_alone() -> None:
+    for name, head in (("a.prototxt", b"layer {"), ("a.onnx", b"\x08\x07\x12\x04test"), ("a.zip", b"PK\x03\x04")):
+        assert kind_of(Path(name), head)[1] == 0
+
+
+def test_without_tensorboard_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
+    with pytest.raises(MissingExtra, match="graphviz-nets\\[tensorboard\\]"):
+        text_graph(node("x", "Placeholder"))
+
+
+# Training graphs --------------------------------------------------------------------------------------------------
+
+
+def training(tf: Any, blocks: int) -> Any:
+    """Return the GraphDef of a small ResNet with an optimizer, summaries and a saver."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, (None, 16, 16, 8), "images")
+        labels = v1.placeholder(tf.int32, (None,), "labels")
+
+        def conv(value: Any, name: str) -> Any:
+            with v1.variable_scope(name):
+                w = v1.get_variable("weights", (3, 3, 8, 8), use_resource=False)
+                b = v1.get_variable("biases", (8,), initializer=v1.zeros_initializer(), use_resource=False)
+                return tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(value, w, 1, "SAME"), b))
+
+        y = x
+        for k in range(blocks):
+            with v1.variable_scope(f"block{k}"):
+                y = y + conv(conv(y, "conv1"), "conv2")
+                v1.summary.histogram("activations", y)
+        with v1.variable_scope("head"):
+            w = v1.get_variable("weights", (8, 10), use_resource=False)
+            logits = tf.matmul(tf.reduce_mean(y, (1, 2)), w)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), name="loss")
+        v1.summary.scalar("loss", loss)
+        v1.train.AdamOptimizer(1e-3).minimize(loss)
+        v1.summary.merge_all()
+        v1.global_variables_initializer()
+        v1.train.Saver()
+        return graph.as_graph_def(add_shapes=True)
+
+
+def test_training_graphs_show_the_model_and_fold_the_machinery(tf: ModuleType, tmp_path: Path) -> None:
+    model = load("graph.pb", data=training(tf, 2).SerializeToString())
+    kinds = {scope.id: scope.type for scope in model.scopes.values() if scope.kind == "auxiliary"}
+    assert {"gradients": "gradients", "Adam": "optimizer", "save": "saver", "init": "initialization",
+            "summaries": "summaries"}.items() <= kinds.items()  # fmt: skip
+    assert summary(model).parameters == 4 * (3 * 3 * 8 * 8 + 8) + 80
+    drawn = diagram(model)
+    top = {box.id: box for box in drawn.root.boxes}
+    assert {"block0", "block1", "head"} <= top.keys()
+    for name in ("gradients", "Adam", "save", "init", "summaries"):
+        assert top[name].group is None and top[name].kind == "other"
+        assert not any({link.source, link.target} & {"block0", "block1"} and name in (link.source, link.target)
+                       for link in drawn.links)  # fmt: skip
+    opened_ = diagram(model, Options(expand=("gradients",)))
+    inside = next(box for box in opened_.root.boxes if box.id == "gradients")
+    assert inside.group is not None and any(box.shown_as == "stub" for box in inside.group.boxes)
+
+
+def test_a_training_graph_of_6000_nodes_is_a_page_in_three_seconds(tf: ModuleType, tmp_path: Path) -> None:
+    graph = training(tf, 50)
+    assert len(graph.node) >= 6000
+    file = tmp_path / "graph.pb"
+    file.write_bytes(graph.SerializeToString())
+    start = time.process_time()  # others may share the machine
+    render(load(file), tmp_path / "graph.html")
+    seconds = time.process_time() - start
+    assert seconds < 4, seconds  # 1.7 by the clock of an idle machine
+
+
+# Runs -------------------------------------------------------------------------------------------------------------
+
+
+def numbers(tf: Any, path: Path, tag: str | None, feeds: dict[str, Any], wanted: list[str]) -> list[Any]:
+    """Return what TensorFlow itself computes."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        if tag is not None:
+            v1.saved_model.load(session, [tag], str(path))
+        else:
+            graph = v1.GraphDef()
+            graph.ParseFromString(path.read_bytes())
+            tf.import_graph_def(graph, name="")
+        return list(session.run(wanted, feeds))
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "tag"),
+    [
+        ("graphdef/ESPCN_x2.pb", {"IteratorGetNext": ("float32", (1, 24, 24, 1))}, None),
+        ("graphdef/FSRCNN_x2.pb", {"IteratorGetNext": ("float32", (1, 24, 24, 1))}, None),
+        ("graphdef/arm_yeahworld_mnet.pb", {}, None),
+        ("savedmodel/mlperftiny_kws_ref_model", {}, "serve"),
+        ("savedmodel/basic_pitch_nmp", {}, "serve"),
+    ],
+)
+def test_models_give_tensorflows_numbers(name: str, shapes: dict[str, Any], tag: str | None, folder: Path,
+                                         tf: ModuleType) -> None:  # fmt: skip
+    import numpy as np
+
+    model = load(folder / name, deploy=True, input_shapes=shapes)
+    assert model.runnable, model.problems
+    runner = Runner(model, provider="cpu")
+    rng = np.random.default_rng(0)
+    feeds = {
+        value.name: rng.uniform(-1, 1, [dim if isinstance(dim, int) else 2 for dim in value.shape or ()]).astype("f4")
+        for value in runner.inputs
+    }
+    mine = runner(feeds)
+    tensors = [name if ":" in name else f"{name}:0" for name in mine]
+    theirs = numbers(tf, folder / name, tag, {f"{key}:0": array for key, array in feeds.items()}, tensors)
+    for one, other in zip(mine.values(), theirs, strict=True):
+        error = difference(one, other)
+        assert error is not None and error <= TOLERANCE
+    if tag is not None:  # the others have no scopes
+        known = load(folder / name).scopes
+        placed = [node for node in model.graph.nodes if node.scope in known]
+        assert len(placed) >= 0.9 * len(model.graph.nodes)
+
+
+@pytest.mark.parametrize("name", ["serving_saved_model_half_plus_two_cpu", "serving_saved_model_half_plus_two_tf2_cpu"])
+def test_half_plus_two(name: str, folder: Path, tf: ModuleType) -> None:
+    import numpy as np
+
+    model = load(folder / "savedmodel" / name / "00000123", deploy=True)
+    x = np.array([1, 2, 5], "f4").reshape((3, 1)[: len(model.graph.value(model.graph.inputs[0]).shape or ())])
+    (result,) = Runner(model, provider="cpu")(x).values()
+    assert result.ravel().tolist() == [2.5, 3, 4.5]
+
+
+def test_basic_pitch_is_its_onnx_twin(shared: Path, tf: ModuleType) -> None:
+    import numpy as np
+
+    twins = sorted((shared / "onnx").rglob("*nmp*.onnx"))
+    if not twins:
+        pytest.skip("needs the ONNX file of basic_pitch")
+    mine = Runner(load(shared / "tensorflow" / "savedmodel" / "basic_pitch_nmp", deploy=True), provider="cpu")
+    twin = Runner(load(twins[0]), provider="cpu")
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 43844, 1)).astype("f4")
+    ours, theirs = mine(x), twin(x)
+    for array in ours.values():
+        assert min(difference(array, other) or 0.0 for other in theirs.values() if other.shape == array.shape) <= 1e-5
+
+
+def test_a_name_scoped_net_and_its_checkpoint(tf: ModuleType, tmp_path: Path) -> None:
+    import numpy as np
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        y = v1.placeholder(tf.float32, (None, 6), "x")
+        for k in range(3):
+            with tf.name_scope(f"layer{k}"):
+                w = v1.Variable(v1.random_normal((6, 6), seed=k), name="weights")
+                y = tf.tanh(tf.matmul(y, w), name="out")
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(tmp_path / "net"))
+        x = np.random.default_rng(0).normal(0, 1, (4, 6)).astype("f4")
+        wanted = session.run(y, {"x:0": x})
+    assert summary(load(tmp_path)).parameters == 108
+    model = load(tmp_path, deploy=True)
+    (result,) = Runner(model, provider="cpu")(x).values()
+    error = difference(result, wanted)
+    assert error is not None and error <= TOLERANCE
+    assert {("layer0",), ("layer1",), ("layer2",)} <= model.scopes.keys()
+
+
+def test_objects_in_memory(tf: ModuleType, need: Any) -> None:
+    import numpy as np
+
+    keras = need("keras")
+
+    @tf.function(input_signature=[tf.TensorSpec((2, 3), tf.float32)])
+    def double(x: Any) -> Any:
+        with tf.name_scope("twice"):
+            return x + x
+
+    class Own(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return tf.nn.relu(self.dense(x))
+
+    x = np.random.default_rng(0).normal(0, 1, (2, 3)).astype("f4")
+    sequential = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="one"), keras.layers.Dense(2)])
+    own = Own()
+    with pytest.raises(ConvertError, match="not been built"):
+        load(own)
+    own(x)
+    for thing in (double, double.get_concrete_function(), sequential, own):
+        (mine,) = Runner(load(thing), provider="cpu")(x).values()
+        error = difference(mine, np.asarray(thing(tf.constant(x))))
+        assert error is not None and error <= TOLERANCE
+    assert ("twice",) in load(double).scopes
+    with pytest.raises(ConvertError, match="input_signature"):
+        load(tf.function(lambda x: x))
+
+
+def test_layers_of_mobilenet_are_scopes_of_the_model_that_runs(tf: ModuleType, need: Any) -> None:
+    import numpy as np
+
+    keras = need("keras")
+    keras.utils.set_random_seed(1)
+    net = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3), classes=10)
+    model = load(net)
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype("f4")
+    (mine,) = Runner(model, provider="cpu")(x).values()
+    error = difference(mine, net.predict(x, verbose=0))
+    assert error is not None and error <= TOLERANCE
+    found = {part for path in model.scopes for part in path}
+    names = [item.name for item in net.layers if not isinstance(item, keras.layers.InputLayer)]
+    assert sum(name in found for name in names) >= 0.95 * len(names)
+
+
+def test_the_command_converts_and_draws(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    saved = folder / "savedmodel" / "serving_saved_model_half_plus_two_cpu" / "00000123"
+    svg, onnx = tmp_path / "a.svg", tmp_path / "a.onnx"
+    assert run(["render", str(saved), "--signature", "regress_x_to_y2", "-o", str(svg)]) == 0
+    assert b"regress" not in svg.read_bytes() and b"y2" in svg.read_bytes()
+    assert run(["render", str(saved), "--signature", "nothing", "-o", str(svg)]) == 2
+    assert run(["render", str(folder / "malformed" / "truncated_ESPCN_x2.pb"), "-o", str(svg)]) == 3
+    assert run(["convert", str(folder / "graphdef" / "lucid_graphdef_fixture.pb"), "-o", str(onnx)]) == 0
+    assert "structure only" in capsys.readouterr().err and not load(onnx).runnable
+
+
+def test_the_command_converts_keras_files_without_tensorflow(folder: Path, tmp_path: Path, need: Any) -> None:
+    need("onnxruntime")
+    need("h5py")
+    onnx = tmp_path / "a.onnx"
+    assert run(["convert", str(folder / "keras" / "mlperftiny_cifar10_resnet8.h5"), "-o", str(onnx), "--verify"]) == 0
+    assert load(onnx).runnable
