@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
     if wanted != {"diagram"}:
         pictures["scene"] = scene(shown, options)
     if "page" in wanted:
-        pictures["page"] = with_sheets(pictures["scene"], plan.whole(), options)
+        page = with_sheets(pictures["scene"], plan.whole(), options)
+        pictures["page"] = replace(page, weights=plan.weights(page.details))
     return [renderer.write(pictures[renderer.wants], options) for renderer in renderers]
 
 

@@ -23,6 +23,7 @@ from graphviz_nets.drawing.text import roboto, visible
 from graphviz_nets.drawing.theme import RAMP, Palette, ink, mix
 from graphviz_nets.plugins import Renderer
 
+from .pixels import png_url
 from .plain import strict
 from .svg import escape, family_of, rules, svg
 
@@ -30,6 +31,7 @@ MODULES = (
     "page_view.js",
     "page_panel.js",
     "page_shapes.js",
+    "page_weights.js",
     "page_warp.js",
     "page_sheets.js",
     "page_map.js",
@@ -110,6 +112,26 @@ def boxes(scene: Scene) -> dict[str, dict[str, Any]]:
                 entry[key] = visible(entry[key])
         found[visible(name)] = entry
     return found
+
+
+def weights(scene: Scene) -> dict[str, Any]:
+    """Return what is known of weights: those of each box by number, and each of them once."""
+    places: dict[int, int] = {}
+    listed: list[list[Any]] = []
+    for weight in (weight for some in scene.weights.values() for weight in some):
+        if id(weight) not in places:
+            places[id(weight)] = len(listed)
+            about = [f"{number:.4g}" for number in weight.figures.values()] or weight.why
+            tiles = weight.tiles
+            image = tiles and [
+                png_url(tiles.width, tiles.height, tiles.channels, tiles.pixels),
+                *(tiles.width, tiles.height, tiles.shown, tiles.filters),
+            ]
+            listed.append([visible(weight.name), weight.dtype, weight.shape, about, weight.bars, image])
+    return {
+        "list": listed,
+        "of": {visible(name): [places[id(weight)] for weight in some] for name, some in scene.weights.items()},
+    }
 
 
 def shapes(scene: Scene) -> Iterator[Shape]:
@@ -266,6 +288,8 @@ def page(scene: Scene) -> str:
         "sheets": sheets(scene),
         "open": [visible(item.id) for item in scene.items if item.is_open],
     }
+    if scene.weights:
+        data["weights"] = weights(scene)
     policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
     title = escape(scene.title or "network")
     # A drawing too large to be held at once is made by the script alone.

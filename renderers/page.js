@@ -3,6 +3,7 @@ import { data, make, button, short, card, panel } from "./page_panel.js";
 import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, turn, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
+import { weightsOf } from "./page_weights.js";
 import {} from "./page_map.js";
 import {} from "./page_save.js";
 import { chooser } from "./page_colour.js";
@@ -81,7 +82,7 @@ function choose(id, how) {
   if (!element) return;
   chosen = id;
   if (tracing && tracing.id !== id && tracing.other !== id) tracing = null;
-  side.replaceChildren(...panel(id, (other) => choose(other, "go")));
+  side.replaceChildren(...panel(id, (other) => choose(other, "go"), weightsOf(id)));
   side.prepend(tools(id), button("×", { className: "close", title: "Close (Escape)" }, letGo, "Close"));
   side.dataset.id = id;
   side.hidden = false;

@@ -95,7 +95,7 @@ export function card(id) {
   return [make("b", about.name || id), rows([...pairs.slice(0, 14), ...figures(about).map(([name, text]) => [name, text])])];
 }
 
-export function panel(id, go) {
+export function panel(id, go, weights) {
   const about = data.boxes[id];
   const found = [make("h2", about.name || id), make("div", about.type || "group")];
   const part = (title, element) => found.push(make("h3", title), element);
@@ -105,6 +105,7 @@ export function panel(id, go) {
   }
   const cost = figures(about);
   if (cost.length) part("Cost", rows(cost));
+  if (weights) part("Weights", weights);
   if ((about.rows || []).length) part("Also in this box", links(about.rows, go));
   if (about.row_of) part("Drawn in", links([about.row_of], go));
   if (about.members) {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from graphviz_nets import api
@@ -21,11 +22,13 @@ from graphviz_nets.config import Options
 from graphviz_nets.drawing.diagram import diagram
 from graphviz_nets.drawing.scene import scene
 from graphviz_nets.drawing.text import visible
+from graphviz_nets.drawing.weights import measured, tiled
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.scopes import Scope
 from graphviz_nets.renderers import draw
 from graphviz_nets.renderers.html import HERE, MODULES
+from graphviz_nets.renderers.pixels import png_url
 from tests.conftest import ALL, ROOT
 
 FIXTURES = ROOT / "fixtures" / "caffe"
@@ -128,7 +131,7 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Any]:
     yield go
     for page in pages:
         page.close()
-    assert [fault for fault in faults if not fault.startswith("data:font")] == []
+    assert [fault for fault in faults if not fault.startswith(("data:font", "data:image/png"))] == []
 
 
 def box(page: Any, name: str) -> Any:
@@ -828,6 +831,89 @@ def test_print_is_light_and_shows_the_drawing_alone(visit: Any, scheme: str) -> 
     assert fill == "rgb(27, 31, 36)"
     for name in ("#panel", "#search", ".tools", "#map"):
         assert page.locator(name).first.is_hidden()
+
+
+# Weights ----------------------------------------------------------------------------------------------------------
+
+
+def weighted(channels: int = 3) -> Model:
+    """A first convolution, whose filters are pictures, a second one, a scalar, odd numbers and a hostile name."""
+    chance = np.random.default_rng(7)
+
+    def tensor(name: str, *shape: int, dtype: str = "float32") -> str:
+        values = chance.normal(0, 0.1, shape).astype(dtype)
+        values.reshape(-1)[: values.size // 4] = 0
+        return op.weight(name, shape, values.tobytes(), dtype)
+
+    op = Builder("weighted")
+    x = op.Conv(op.input("x", "float32", (1, channels, 16, 16)), tensor("first", 10, channels, 5, 5))
+    x = op.Conv(x, tensor("</script><img src=x>", 4, 10, 3, 3))
+    x = op.Mul(x, op.weight("slope", (1,), np.float32(0.25).tobytes()))
+    x = op.Mul(x, op.weight("odd", (4, 1, 1), np.array([1, np.nan, np.inf, 3], "f4").tobytes()))
+    return op.model([x])
+
+
+def test_the_panel_tells_what_weights_are_like(visit: Any) -> None:
+    page = visit(weighted(), "#Conv")
+    panel = page.get_by_role("complementary")
+    text = panel.inner_text()
+    values = np.frombuffer(weighted().graph.initializers["first"].bytes(), "<f4")
+    assert "10×3×5×5 float32" in text and "zeros 24.9 %" in text  # 187 of 750
+    for word, number in (("min", values.min()), ("max", values.max()), ("std", values.std())):
+        assert f"{word} {number:.4g}".replace("-", "−") in text
+    graph = panel.get_by_role("img", name=re.compile("Histogram from"))
+    assert graph.count() == 1 and graph.locator("path").first.bounding_box()["height"] > 20
+    tiles = panel.get_by_role("img", name="10 filters as colour tiles")
+    assert tiles.evaluate("e => e.complete && e.naturalWidth") == 4 * 6 - 1
+    page.evaluate("location.hash = 'Conv:2'")
+    assert "</script><img" in panel.inner_text() and panel.locator("img").count() == 0
+    page.evaluate("location.hash = 'Mul:2'")
+    assert "2 not finite" in panel.inner_text() and "max 3" in panel.inner_text()
+    assert visit(weighted(1), "#Conv").get_by_role("img", name="10 filters as grey tiles").count() == 1
+
+
+def test_a_page_without_weights_has_nothing_of_them() -> None:
+    assert "weights" not in data_of(page_of(lenet()))
+
+
+def test_weights_are_counted_exactly_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(3)
+    for values in (
+        chance.normal(5, 2, 3_000_000).astype("f4"),
+        chance.integers(-9, 9, 500).astype("i1"),
+        np.array([1e38, -1e38], "f4"),
+    ):
+        figures, bars = measured(values)
+        assert figures["mean"] == pytest.approx(values.mean(dtype="f8"), rel=1e-9)
+        assert figures["std"] == pytest.approx(values.std(dtype="f8"), rel=1e-9)
+        assert figures["zeros"] == (values == 0).mean() and figures["max"] == values.max() and len(bars) == 32
+    numbers = chance.normal(0, 1, 4000)
+    counts = np.histogram(numbers, 32)[0]
+    assert [bar == "0" for bar in measured(numbers)[1]] == [count == 0 for count in counts]
+    assert measured(numbers)[1].index("_") == counts.argmax()
+    monkeypatch.setattr("graphviz_nets.drawing.weights.MOST", 3100)
+    model = weighted()
+    listed = data_of(page_of(model))["weights"]["list"]
+    said = {name: figures for name, _, _, figures, *_ in listed}
+    assert isinstance(said["first"], list) and "not counted" in said["</script><img src=x>"]
+    assert isinstance(said["odd"], list)  # what is small still fits
+
+
+def test_filters_are_shown_in_the_order_of_their_colours() -> None:
+    filters = np.zeros((1, 3, 1, 2))
+    filters[0, 0] = 1  # blue, where the order is Caffe's
+    tiles = tiled(filters, "bgr")
+    assert tiles is not None and tiles.pixels[:4] == bytes([0, 0, 255, 255])
+    rgb = tiled(filters, "rgb")
+    assert rgb is not None and rgb.pixels[:4] == bytes([255, 0, 0, 255])
+
+
+def test_a_png_is_what_others_read(need: Any) -> None:
+    image = need("PIL.Image")
+    pixels = bytes(range(24))
+    content = base64.b64decode(png_url(3, 2, 4, pixels).partition(",")[2])
+    with image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (3, 2) and picture.convert("RGBA").tobytes() == pixels
 
 
 # For everyone -----------------------------------------------------------------------------------------------------

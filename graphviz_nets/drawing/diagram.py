@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,6 +12,7 @@ from graphviz_nets.drawing.captions import between, caption, shape_text, short
 from graphviz_nets.drawing.leaves import Edge, Leaf, edges, leaves
 from graphviz_nets.drawing.theme import kind_of
 from graphviz_nets.drawing.tree import Fold, Item, Place, Tree
+from graphviz_nets.drawing.weights import Weight, weights_of
 from graphviz_nets.graph import cost, regions
 from graphviz_nets.graph.ir import Model, Node, count
 from graphviz_nets.graph.scopes import Path
@@ -207,9 +208,9 @@ class Plan:
         self.options = options
         self.costs = cost.Costs(model)
         self.totals = self.costs.summary().totals
-        found = leaves(model, options)
-        self.wiring = list(edges(model, found))
-        self.tree = Tree(model, [leaf for leaf in found if leaf.into is None], self.wiring, options)
+        self.leaves = leaves(model, options)
+        self.wiring = list(edges(model, self.leaves))
+        self.tree = Tree(model, [leaf for leaf in self.leaves if leaf.into is None], self.wiring, options)
 
     def diagram(self) -> Diagram:
         """Return what a picture shows."""
@@ -227,6 +228,10 @@ class Plan:
             return self._drawn(True)
         finally:
             tree.opened, tree.known = before
+
+    def weights(self, ids: Container[str]) -> dict[str, tuple[Weight, ...]]:
+        """Return what the numbers of the weights are like in those of the boxes and rows that are told of."""
+        return weights_of(self.model, [leaf for leaf in self.leaves if leaf.id in ids], self.costs.roles)
 
     def _drawn(self, both: bool) -> Diagram:
         model, options = self.model, self.options
