@@ -65,10 +65,13 @@ KEYS = "".join(
 MOST = 5000
 """Items of a picture that a page holds as elements, for readers without scripts."""
 
+LARGEST = 4 << 20
+"""Characters of data for another phase."""
+
 
 def write(scene: Scene, options: Options) -> bytes:
     """Write a page to open from a file: pan, zoom, search, and all that is known of a layer on hover and click."""
-    return page(scene).encode("utf-8", "backslashreplace")
+    return page(scene, options.phase).encode("utf-8", "backslashreplace")
 
 
 renderer = Renderer("html", "Interactive page (one file, works offline)", (".html", ".htm"), "page", write)
@@ -148,6 +151,8 @@ def shapes(scene: Scene) -> Iterator[Shape]:
                 yield Rect(0, 0, 0, 0, "halo")
                 yield Rect(0, 0, 0, 0, "halo-group")
             yield from (Curve(()), Polygon(()))
+    for other in scene.phases.values():
+        yield from shapes(other)
 
 
 def sheets(scene: Scene) -> dict[str, Any]:
@@ -276,9 +281,8 @@ def face(scene: Scene, bold: bool) -> str:
     return f"@font-face{{font-family:'{family}';font-weight:{weight};src:url(data:font/woff;base64,{url})}}"
 
 
-def page(scene: Scene) -> str:
-    """Return the whole page."""
-    css, code = style(scene), script()
+def known(scene: Scene) -> dict[str, Any]:
+    """Return what the script knows of a scene."""
     data = {
         "boxes": boxes(scene),
         "problems": list(scene.problems),
@@ -288,8 +292,31 @@ def page(scene: Scene) -> str:
         "sheets": sheets(scene),
         "open": [visible(item.id) for item in scene.items if item.is_open],
     }
-    if scene.weights:
-        data["weights"] = weights(scene)
+    return data | {"weights": weights(scene)} if scene.weights else data
+
+
+def switched(scene: Scene, phase: str) -> tuple[str, str, list[str]]:
+    """Return the phases that can be chosen as an element, their data as others, and what was left out, as remarks."""
+    texts = {name: data_text(known(other)) for name, other in scene.phases.items()}
+    small = {name: text for name, text in texts.items() if len(text) <= LARGEST}
+    remarks = [
+        f"too large for this page: the {name} phase; --phase {name} draws it" for name in texts if name not in small
+    ]
+    if not small:
+        return "", "", remarks
+    choices = "".join(f"<option>{name}</option>" for name in sorted({phase, *small}, reverse=True))
+    blocks = "".join(
+        f'<script type="application/json" data-phase="{name}">{text}</script>\n' for name, text in small.items()
+    )
+    return f'<select id="phase" title="Phase" aria-label="Phase">{choices}</select>\n', blocks, remarks
+
+
+def page(scene: Scene, phase: str = "test") -> str:
+    """Return the whole page; `phase` is what it shows first, where it knows several."""
+    css, code = style(scene), script()
+    chooser, others, remarks = switched(scene, phase)
+    data = data_text(known(replace(scene, problems=(*scene.problems, *remarks))))
+    of_phase = f' data-phase="{phase}"' if others else ""
     policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
     title = escape(scene.title or "network")
     # A drawing too large to be held at once is made by the script alone.
@@ -319,7 +346,8 @@ def page(scene: Scene) -> str:
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
-<select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)" aria-label="Direction"></select>
+{chooser}<select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)"
+ aria-label="Direction"></select>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
 <details id="save"><summary title="Save as a file">Save</summary><div>
@@ -352,8 +380,8 @@ def page(scene: Scene) -> str:
 <dialog id="help" aria-label="Keys and gestures"><table>{KEYS}</table>
 <form method="dialog"><button>Close</button></form></dialog>
 <noscript><p>Without scripts the drawing is shown, but not the layers' details.</p></noscript>
-<script type="application/json" id="data">{data_text(data)}</script>
-<script>{code}</script>
+<script type="application/json" id="data"{of_phase}>{data}</script>
+{others}<script>{code}</script>
 </body>
 </html>
 """

@@ -1,5 +1,5 @@
 import { stage, drawing, fit, zoom, pan, centre, bringOut, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
-import { data, make, button, short, card, panel } from "./page_panel.js";
+import { data, phase, make, button, short, card, panel } from "./page_panel.js";
 import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, turn, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
@@ -307,6 +307,15 @@ const clicks = {
     root.dataset.theme = dark ? "light" : "dark";
   },
 };
+// Another phase is the same page with other data, at an address of its own; the colours stay.
+const chosenPhase = document.getElementById("phase");
+if (chosenPhase) {
+  // Set when the browser has filled in what it remembers, too.
+  addEventListener("pageshow", () => (chosenPhase.value = phase));
+  chosenPhase.addEventListener("change", () => (location.search = new URLSearchParams({ ...document.documentElement.dataset, phase: chosenPhase.value })));
+  const theme = new URLSearchParams(location.search).get("theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+}
 rankdir.append(...data.rankdirs.map((name) => make("option", name)));
 rankdir.addEventListener("change", turnTo);
 for (const [id, act] of Object.entries(clicks)) document.getElementById(id).addEventListener("click", () => act());

@@ -1,5 +1,10 @@
 // What is known of a box, as a card near the pointer and as a panel. Text from the model is text, never markup.
-export const data = JSON.parse(document.getElementById("data").textContent);
+// A net that has several phases has the data of each; the address says which is shown.
+const phases = [...document.querySelectorAll("[data-phase]")];
+const asked = new URLSearchParams(location.search).get("phase");
+const given = phases.find((one) => one.dataset.phase === asked) ?? document.getElementById("data");
+export const phase = given.dataset.phase;
+export const data = JSON.parse(given.textContent);
 
 export function make(name, text, ...children) {
   const element = document.createElement(name);

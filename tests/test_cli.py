@@ -36,6 +36,14 @@ def test_one_run_writes_every_format(tmp_path: Path, capsys: Any) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_page_of_a_file_with_two_phases_has_both(tmp_path: Path, capsys: Any) -> None:
+    for source, phases in ((LENET, 0), (TINY, 2)):
+        assert run(["render", source, "-o", str(tmp_path / "net.html"), "-q"]) == 0
+        assert (tmp_path / "net.html").read_text("utf-8").count(" data-phase=") == phases
+    assert run(["render", TINY, "-o", str(tmp_path / "net.html"), "-q", "--phase", "train"]) == 0
+    assert ' id="data" data-phase="train"' in (tmp_path / "net.html").read_text("utf-8")
+
+
 def test_summary_as_json_follows_the_contract(capsys: Any) -> None:
     assert run(["summary", LENET, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

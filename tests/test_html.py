@@ -35,8 +35,8 @@ FIXTURES = ROOT / "fixtures" / "caffe"
 CHROMIUM = "/usr/bin/chromium"
 
 
-def page_of(model: Model, **given: Any) -> str:
-    (content,) = draw(model, ["html"], Options(**given))
+def page_of(model: Model, phases: dict[str, Model] | None = None, **given: Any) -> str:
+    (content,) = draw(model, ["html"], Options(**given), phases)
     return content.decode()
 
 
@@ -45,7 +45,7 @@ def lenet() -> Model:
 
 
 def data_of(page: str) -> Any:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
+    return json.loads(re.search(r'<script type="application/json" id="data"[^>]*>(.*?)</script>', page, re.S)[1])  # type: ignore[index]
 
 
 def test_the_page_is_one_small_file_that_loads_nothing() -> None:
@@ -914,6 +914,42 @@ def test_a_png_is_what_others_read(need: Any) -> None:
     content = base64.b64decode(png_url(3, 2, 4, pixels).partition(",")[2])
     with image.open(io.BytesIO(content)) as picture:
         assert picture.size == (3, 2) and picture.convert("RGBA").tobytes() == pixels
+
+
+# Phases -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_switches_between_the_phases_of_a_net(visit: Any) -> None:
+    path = FIXTURES / "tiny_train.prototxt"
+    train = api.other_phase(api.load(path), path, Options())
+    page = visit(api.load(path), "#loss", phases=train)
+    chooser = page.get_by_role("combobox", name="Phase")
+    assert chooser.input_value() == "test" and chooser.locator("option").all_inner_texts() == ["train", "test"]
+    assert box(page, "accuracy").count() == 1
+    page.get_by_role("button", name="Theme").click()
+    chooser.select_option("train")
+    page.wait_for_url("**phase=train**")
+    panel = page.get_by_role("complementary")
+    assert page.url.endswith("#loss") and panel.get_attribute("data-id") == "loss"
+    assert box(page, "accuracy").count() == 0 and chooser.input_value() == "train"
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.evaluate("location.hash = 'accuracy'")  # of the other phase
+    assert panel.is_hidden()
+    page.go_back()
+    page.go_back()
+    page.wait_for_url(lambda url: "phase" not in url)
+    assert box(page, "accuracy").count() == 1 and chooser.input_value() == "test"
+
+
+def test_phases_that_are_equal_or_too_large_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert api.other_phase(lenet(), FIXTURES / "lenet.prototxt", Options()) == {}
+    path = FIXTURES / "tiny_train.prototxt"
+    train = api.other_phase(api.load(path), path, Options())
+    backward = api.other_phase(train["train"], path, Options(phase="train"))
+    assert "test" in backward and page_of(train["train"], backward, phase="train").count('data-phase="test"') == 1
+    monkeypatch.setattr("graphviz_nets.renderers.html.LARGEST", 1000)
+    page = page_of(api.load(path), train)
+    assert ' data-phase="' not in page and "the train phase; --phase train draws it" in data_of(page)["problems"][-1]
 
 
 # For everyone -----------------------------------------------------------------------------------------------------

@@ -132,6 +132,8 @@ class Scene:
         What the boxes' values are called, where they have any.
     weights : mapping of id to tuple of Weight
         What the weights of boxes are like, for a page.
+    phases : mapping of str to Scene
+        The same net in other phases, for a page.
     """
 
     width: float
@@ -151,6 +153,7 @@ class Scene:
     sheets: Mapping[str, Mapping[str, Sheet]] = field(default_factory=dict)
     overlay: str | None = None
     weights: Mapping[str, tuple[Weight, ...]] = field(default_factory=dict)
+    phases: Mapping[str, Scene] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
