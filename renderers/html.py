@@ -366,7 +366,7 @@ def page(scene: Scene, phase: str = "test") -> str:
 <div class="view">
 <main id="stage" tabindex="0" aria-label="{described}">
 {drawing}</main>
-<svg id="map" class="needless" aria-hidden="true" preserveAspectRatio="none"></svg>
+<div id="map" class="needless" aria-hidden="true"></div>
 </div>
 <aside id="panel" role="complementary" aria-label="Details" hidden></aside>
 </div>

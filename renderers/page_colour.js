@@ -73,8 +73,8 @@ function explain() {
 
 function colour() {
   const key = chooser.value;
-  const ids = shown().filter((part) => part.layer === "boxes" && !isOpen(part.id)).map((part) => part.id);
-  look = key === "kind" ? null : key === "dtype" ? byType(ids) : byNumber(key, ids);
+  const ids = () => shown().filter((part) => part.layer === "boxes" && !isOpen(part.id)).map((part) => part.id);
+  look = key === "kind" ? null : key === "dtype" ? byType(ids()) : byNumber(key, ids());
   explain();
   if (look === null) return;
   for (const { part, made } of alive.values()) {

@@ -1,9 +1,13 @@
 import { onMove, inView, extent, goTo } from "./page_view.js";
-import { onDraw, outlinesOf, shown } from "./page_sheets.js";
+import { make } from "./page_panel.js";
+import { onDraw, outlinesAt, shown } from "./page_sheets.js";
 import { element } from "./page_shapes.js";
-// The map: the whole picture small, with what is in view as a rectangle. A moveThere or a drag on it moves the view.
+// The map: the whole picture small, with what is in view as a rectangle. A press or a drag on it moves the view. The rectangle is
+// no part of the picture, so that this need not be painted anew whenever it moves.
 const map = document.getElementById("map");
-const lens = element("rect", { class: "lens", rx: 2 });
+const chart = element("svg", { preserveAspectRatio: "none" });
+const lens = Object.assign(make("div"), { className: "lens" });
+map.append(chart, lens);
 const [WIDEST, NARROWEST] = [170, 28];
 let mapped = null;
 
@@ -12,19 +16,19 @@ function mapOut() {
   mapped = shown();
   const [w, h] = extent();
   const scale = Math.min(WIDEST / w, WIDEST / h);
-  map.setAttribute("viewBox", `0 0 ${w} ${h}`);
-  map.setAttribute("width", Math.max(NARROWEST, w * scale).toFixed(0));
-  map.setAttribute("height", Math.max(NARROWEST, h * scale).toFixed(0));
-  map.replaceChildren(...outlinesOf().map((path) => path.cloneNode()), lens);
+  chart.setAttribute("viewBox", `0 0 ${w} ${h}`);
+  chart.setAttribute("width", Math.max(NARROWEST, w * scale).toFixed(0));
+  chart.setAttribute("height", Math.max(NARROWEST, h * scale).toFixed(0));
+  chart.replaceChildren(...outlinesAt(scale, [0, 0, w, h]).map((path) => path.cloneNode()));
 }
 
 function lensTo() {
   const [x, y, w, h] = inView();
   const [wide, high] = extent();
   map.classList.toggle("needless", x <= 0 && y <= 0 && x + w >= wide && y + h >= high);
-  const [left, top] = [Math.max(0, x), Math.max(0, y)];
-  const sizes = { x: left, y: top, width: Math.max(0, Math.min(wide, x + w) - left), height: Math.max(0, Math.min(high, y + h) - top) };
-  for (const [key, value] of Object.entries(sizes)) lens.setAttribute(key, value.toFixed(1));
+  const [left, top, right, bottom] = [Math.max(0, x), Math.max(0, y), Math.min(wide, x + w), Math.min(high, y + h)];
+  const share = { left: left / wide, top: top / high, width: Math.max(0, right - left) / wide, height: Math.max(0, bottom - top) / high };
+  for (const [key, value] of Object.entries(share)) lens.style[key] = `${(value * 100).toFixed(2)}%`;
 }
 
 function moveThere(event) {

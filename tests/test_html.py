@@ -624,9 +624,10 @@ def test_from_afar_boxes_are_outlines(visit: Any) -> None:
         ends.append(x)
     page = visit(op.model(ends), depth="all", repeats=False, group="scopes")
     page.evaluate("for (let k = 0; k < 12; k++) document.getElementById('out').click()")
-    assert page.locator("#drawing .outlines path").count() in range(3, 20)
+    far = page.locator("#drawing .outlines path").count()
+    assert far in range(1, 20)
     assert page.locator("#drawing g.box").count() == 30 and page.locator("body *").count() < 1000  # frames are left
-    for event, outlines in (("beforeprint", 0), ("afterprint", 4)):
+    for event, outlines in (("beforeprint", 0), ("afterprint", far)):
         page.evaluate(f"dispatchEvent(new Event('{event}'))")
         assert page.locator("#drawing .outlines path").count() == outlines
     page.get_by_role("searchbox").fill("/^chain7.Cos/")
@@ -638,7 +639,7 @@ def test_from_afar_boxes_are_outlines(visit: Any) -> None:
     for _ in range(2):
         page.get_by_role("button", name="Zoom in").click()
     assert page.locator("#drawing .outlines path").count() == 0
-    assert page.locator("body *").count() < 5000
+    assert page.locator("body *").count() < 3100
 
 
 # Colours ----------------------------------------------------------------------------------------------------------
