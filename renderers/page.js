@@ -351,7 +351,10 @@ function arrive() {
 }
 onDraw(gather);
 fit();
+const room = stage.clientHeight;
 start();
+// The legend may have taken a line.
+if (stage.clientHeight !== room) fit();
 gather();
 clear(false);
 arrive();

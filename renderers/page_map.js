@@ -1,6 +1,6 @@
-import { onMove, inView, extent, goTo } from "./page_view.js";
+import { stage, onMove, inView, extent, goTo, free, scaleOf } from "./page_view.js";
 import { make } from "./page_panel.js";
-import { onDraw, outlinesAt, shown } from "./page_sheets.js";
+import { onDraw, outlinesAt, shown, touching } from "./page_sheets.js";
 import { element } from "./page_shapes.js";
 // The map: the whole picture small, with what is in view as a rectangle. A press or a drag on it moves the view. The rectangle is
 // no part of the picture, so that this need not be painted anew whenever it moves.
@@ -9,6 +9,8 @@ const chart = element("svg", { preserveAspectRatio: "none" });
 const lens = Object.assign(make("div"), { className: "lens" });
 map.append(chart, lens);
 const [WIDEST, NARROWEST] = [170, 28];
+// Parts under the map that are looked at one by one.
+const MUCH = 2000;
 let mapped = null;
 
 function mapOut() {
@@ -31,6 +33,39 @@ function lensTo() {
   for (const [key, value] of Object.entries(share)) lens.style[key] = `${(value * 100).toFixed(2)}%`;
 }
 
+// The corner where the map covers least: it steps aside when the view has come to rest, and is faint where there is no such place.
+const CORNERS = [[false, false], [true, false], [false, true], [true, true]];
+const EDGE = 12;
+let resting = 0;
+
+function coverAt([right, top]) {
+  const [[x, y], k] = [inView(), scaleOf()];
+  const [w, h] = [map.offsetWidth, map.offsetHeight];
+  if (right && free().right < stage.getBoundingClientRect().right) return Infinity;
+  const at = [x + (right ? stage.clientWidth - EDGE - w : EDGE) / k, y + (top ? EDGE : stage.clientHeight - EDGE - h) / k];
+  const [wide, high] = [w / k, h / k];
+  const below = touching([...at, wide, high], MUCH);
+  if (below === null) return Infinity;
+  const share = (from, size, start, length) => Math.max(0, Math.min(from + size, start + length) - Math.max(from, start));
+  return below.filter((part) => part.layer === "boxes").reduce((sum, one) => sum + share(one.at[0], one.size[0], at[0], wide) * share(one.at[1], one.size[1], at[1], high), 0);
+}
+
+function stepAside() {
+  if (map.matches(":hover") || !map.offsetWidth) return;
+  const covers = CORNERS.map(coverAt);
+  const here = CORNERS.findIndex(([right, top]) => map.classList.contains("right") === right && map.classList.contains("top") === top);
+  const least = Math.min(...covers);
+  const best = covers[here] === least ? here : covers.indexOf(least);
+  map.classList.toggle("right", CORNERS[best][0]);
+  map.classList.toggle("top", CORNERS[best][1]);
+  map.classList.toggle("over", least > 0);
+}
+
+function whenAtRest() {
+  clearTimeout(resting);
+  resting = setTimeout(stepAside, 200);
+}
+
 function moveThere(event) {
   if (event.buttons !== 1) return;
   event.preventDefault();
@@ -47,3 +82,5 @@ map.addEventListener("pointermove", moveThere);
 onDraw(mapOut);
 onDraw(lensTo);
 onMove(lensTo);
+onDraw(whenAtRest);
+onMove(whenAtRest);

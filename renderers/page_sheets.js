@@ -6,7 +6,7 @@ import { drawing, resize, onMove, inView, extent, scaleOf } from "./page_view.js
 const MARGIN = 16;
 // Parts that are elements at one time, some four each: so few are elements wherever they are; around the view there is room for
 // more, and in it for most where its text can be read.
-const [FEW, MORE, MOST] = [300, 700, 1200];
+const [FEW, MORE, MOST] = [300, 600, 800];
 const READABLE = 0.4;
 // What is in view is looked for among the parts that touch its squares; what touches too many of these is looked at always.
 const SQUARE = 1000;
@@ -31,6 +31,7 @@ let wide = [];
 let frames = [];
 let covered = null;
 let wanting = false;
+const titles = new WeakMap();
 
 const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, k) => [flat[2 * k], flat[2 * k + 1]]);
 
@@ -158,7 +159,7 @@ function eachSquare([left, top, right, bottom], act) {
 const touches = ([x, y, w, h]) => ({ at, size }) => at[0] <= x + w && at[1] <= y + h && at[0] + size[0] >= x && at[1] + size[1] >= y;
 
 // The parts that a room touches, null where they are more than `most`.
-function touching(room, most) {
+export function touching(room, most) {
   const [[x, y, w, h], inside] = [room, touches(room)];
   const found = wide.filter(inside);
   const [left, top, ...ends] = squaresOf({ at: [Math.max(0, x), Math.max(0, y)], size: [w + Math.min(0, x), h + Math.min(0, y)] });
@@ -237,7 +238,8 @@ function boxOf(box, at, parent) {
 
 function wire(strand, points, arrives, source, target) {
   const group = element("g", { class: "wire", "data-from": source, "data-to": target });
-  if (strand.values) group.append(element("title", {}, strand.values));
+  titles.set(group, strand.values);
+  if (wanting) tellValues(group);
   const path = element("path", { class: "wire", fill: "none", "stroke-width": strand.width });
   if (strand.dashed) path.setAttribute("stroke-dasharray", "4 3");
   group.append(path);
@@ -257,11 +259,26 @@ function wire(strand, points, arrives, source, target) {
   return [group];
 }
 
+// What a wire carries is written where a pointer comes to it, and where all is saved.
+function tellValues(group) {
+  if (titles.get(group) && group.firstChild?.tagName !== "title") group.prepend(element("title", {}, titles.get(group)));
+}
+drawing.addEventListener("pointerover", (event) => {
+  const group = event.target.closest("g.wire");
+  if (titles.has(group)) tellValues(group);
+});
+
 function label(strand, at, id) {
   const wide = strand.label[5];
   const halo = element("rect", { class: id ? "halo-group" : "halo", x: -wide / 2 - 2, y: -10, width: wide + 4, height: 13, rx: 3 });
   const text = shapeOf(["t", strand.label[1], 0, 0, ...strand.label.slice(4)]);
   return [place(element("g", { class: "label" }, halo, text), ...at)];
+}
+
+// What is in view without the labels of wires, which are the smallest text; null where that is too much, too.
+function unlabelled(room) {
+  const found = touching(room, 2 * MOST)?.filter((part) => part.layer !== "labels");
+  return found && found.length <= MOST ? found : null;
 }
 
 // The parts to make: all if they are few, else those in view and half a screen around it, or in view alone. Where even these are
@@ -273,7 +290,7 @@ function worthMaking() {
   const all = wanting || drawn.length <= FEW;
   const near = all ? drawn : touching(around, MORE);
   covered = near && { room: around, all, scale: scaleOf() };
-  const found = near ?? touching([x, y, w, h], readable ? MOST : MORE);
+  const found = near ?? touching([x, y, w, h], readable ? MOST : MORE) ?? (readable ? unlabelled([x, y, w, h]) : null);
   const far = found ? [] : outlinesAt(scaleOf(), [x, y, w, h]);
   const same = far.length === layers.outlines.childNodes.length && far.every((path, k) => path === layers.outlines.childNodes[k]);
   if (!same) layers.outlines.replaceChildren(...far);
@@ -358,6 +375,7 @@ function paint() {
 // Make everything an element, to save or print it, or go back to what is in view.
 export function makeAll(all) {
   wanting = all;
+  if (all) for (const { made } of alive.values()) tellValues(made[0]);
   paint();
 }
 addEventListener("beforeprint", () => makeAll(true));

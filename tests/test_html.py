@@ -687,7 +687,8 @@ def test_boxes_are_coloured_by_a_number_that_also_stands_in_them(visit: Any, sch
     )
     assert outside == []
     page.locator("#colour").select_option(label="Colour: Kind")
-    assert drawn.evaluate_all(FILLS) == kinds and legend.is_hidden()
+    assert drawn.evaluate_all(FILLS) == kinds
+    assert legend.inner_text().split() == ["Kind", "activation", "convolution", "data", "linear", "pooling"]
 
 
 def test_an_overlay_and_data_types_colour_boxes(visit: Any) -> None:
@@ -701,6 +702,38 @@ def test_an_overlay_and_data_types_colour_boxes(visit: Any) -> None:
     page.locator("#colour").select_option(label="Colour: Data type")
     assert page.locator("#legend").inner_text().split() == ["Data", "type", "float32"]
     assert page.locator("#drawing g.box").evaluate_all(FILLS)["pool1"][1] == "float32"
+
+
+def test_data_types_colour_closed_groups_and_name_several(visit: Any) -> None:
+    op = Builder("types")
+    x = op.input("x", "float32", (1, 8))
+    for name, types in (("one", (1, 1)), ("both", (10, 1))):
+        op.scope = (name,)
+        for kind in types:
+            x = op.Abs(op.Cast(x, to=kind))
+    page = visit(op.model([x]), depth=0)
+    page.locator("#colour").select_option(label="Colour: Data type")
+    found = page.locator("#drawing g.box").evaluate_all(FILLS)
+    assert found["one"][0] == found["x"][0] != found["both"][0]
+    assert found["one"][1] == "float32" and found["both"][1] == "float16, float32"
+    assert box(page, "both").evaluate("g => getComputedStyle(g.querySelector('rect')).strokeDasharray") != "none"
+    assert page.locator("#legend").inner_text().split("\n")[1:] == ["float16", "float32", "several"]
+
+
+def test_the_map_steps_aside(visit: Any) -> None:
+    page = visit(grouped(), depth="all", repeats=False)
+    page.wait_for_timeout(300)
+    chart = page.locator("#map")
+    assert chart.evaluate("e => e.className") == ""
+    room = chart.bounding_box()
+    first = box(page, "stage0/block0/Cos").bounding_box()
+    page.mouse.move(600, 300)
+    page.mouse.down()
+    dx, dy = room["x"] - first["x"] + 5, room["y"] - first["y"] + 5
+    page.mouse.move(600 + dx, 300 + dy, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(400)
+    assert chart.evaluate("e => e.className") != ""
 
 
 def test_colours_follow_what_is_open(visit: Any) -> None:

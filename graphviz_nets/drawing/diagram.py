@@ -322,7 +322,7 @@ class _Maker:
         words = f"{len(layers)} layers" if self.model.layers else f"{len(nodes)} nodes"
         kinds = {kind_of(leaf.type) for leaf in leaves}
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
-        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
+        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]} | self.types(layers)
         title = place.title
         if fold is not None:
             last = fold.members[-1]
@@ -367,6 +367,12 @@ class _Maker:
         if leaf.outputs:
             found["dtype"] = self.model.graph.value(leaf.outputs[0]).dtype
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
+
+    def types(self, found: Iterable[Leaf]) -> dict[str, Any]:
+        """Return the element type of what some leaves make, or their types where they are several."""
+        values = self.model.graph.value
+        types = sorted({values(leaf.outputs[0]).dtype or "" for leaf in found if leaf.outputs} - {""})
+        return {"dtypes": types} if len(types) > 1 else {"dtype": types[0]} if types else {}
 
     def value(self, item: Item) -> float | None:
         """Return the overlay's value of a closed box: its own, else the sum over what it stands for."""
