@@ -9,7 +9,7 @@ const chart = element("svg", { preserveAspectRatio: "none" });
 const lens = Object.assign(make("div"), { className: "lens" });
 map.append(chart, lens);
 const [WIDEST, NARROWEST] = [170, 28];
-// Parts under the map that are looked at one by one.
+// Parts that are drawn, or looked at, one by one.
 const MUCH = 2000;
 let mapped = null;
 
@@ -21,7 +21,7 @@ function mapOut() {
   chart.setAttribute("viewBox", `0 0 ${w} ${h}`);
   chart.setAttribute("width", Math.max(NARROWEST, w * scale).toFixed(0));
   chart.setAttribute("height", Math.max(NARROWEST, h * scale).toFixed(0));
-  chart.replaceChildren(...outlinesAt(scale, [0, 0, w, h]).map((path) => path.cloneNode()));
+  chart.replaceChildren(...outlinesAt(shown().length > MUCH ? scale : 1, [0, 0, w, h]).map((path) => path.cloneNode()));
 }
 
 function lensTo() {
