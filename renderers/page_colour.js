@@ -50,7 +50,7 @@ function byType(ids) {
     title: "Data type",
     keys: [...types.map((type) => [style(type), type]), ...(mixed ? [["mixed", "several"]] : [])],
     of({ dtype, dtypes }) {
-      if (dtypes) return { style: "mixed", text: dtypes.join(", ") };
+      if (dtypes) return { style: "mixed", text: dtypes.length > 2 ? `${dtypes.length} types` : dtypes.join(", ") };
       return dtype ? { style: style(dtype), text: dtype } : { text: "" };
     },
   };
@@ -67,7 +67,8 @@ function paintBox([box, ...rows], { style, text, share }) {
   for (const group of [box, ...rows]) group.classList.add("valued", style || "unvalued");
   const line = box.querySelector("text.muted");
   const room = box.querySelector("rect[x='0']").getBBox();
-  if (line && text && chooser.value !== "value") write(line, text, room.width - 18);
+  const sign = box.querySelector(".sign") ? 24 : 0;
+  if (line && text && chooser.value !== "value") write(line, text, room.width - 18 - sign);
   if (share) box.append(element("rect", { class: "bar", x: 6, y: room.height - 4, height: 2.5, width: (Math.max(0.02, share) * (room.width - 12)).toFixed(1) }));
 }
 

@@ -123,6 +123,7 @@ export function panel(id, go, weights) {
   if (about.source) origin.push(["Source", about.source]);
   if ((about.ops || []).length) origin.push(["ONNX", about.ops.join(", ")]);
   if (about.dtype) origin.push(["Type", about.dtype]);
+  if (about.dtypes) origin.push(["Types", about.dtypes.join(", ")]);
   if (origin.length) part("Origin", rows(origin));
   return found;
 }
