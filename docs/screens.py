@@ -14,11 +14,15 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from graphviz_nets import api
+from graphviz_nets.config import Options
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parents[1] / "shared" / "models"
 GOOGLENET = MODELS / "caffe" / "bvlc" / "bvlc_googlenet" / "deploy.prototxt"
 LLAMA = MODELS / "onnx" / "scale" / "llama3_8b_shape_no_weights.onnx.gz"
+SQUEEZENET = MODELS / "caffe" / "squeezenet" / "dc_squeezenet_v1.0_deploy.prototxt"
+TINY = HERE.parent / "fixtures" / "caffe" / "tiny_train.prototxt"
+WEIGHTS = {SQUEEZENET: SQUEEZENET.with_name("squeezenet_v1.0_dc.caffemodel.gz")}
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -85,6 +89,18 @@ def attention(page: Any) -> None:
     page.get_by_role("button", name="Inputs").click()
 
 
+def weights(page: Any) -> None:
+    """What the weights of a first convolution are like, with its filters."""
+    press(page, "conv1")
+    page.locator("#panel").evaluate("e => e.scrollTo(0, 380)")
+
+
+def phase(page: Any) -> None:
+    """The other phase of the file."""
+    page.get_by_role("combobox", name="Phase").select_option("train")
+    page.wait_for_url("**phase=train**")
+
+
 # Name of the picture: model, what is done, size, colours.
 STATES: dict[str, tuple[Path, Callable[[Any], None], tuple[int, int], str]] = {
     "page_open": (GOOGLENET, opened, (1200, 760), "light"),
@@ -93,9 +109,20 @@ STATES: dict[str, tuple[Path, Callable[[Any], None], tuple[int, int], str]] = {
     "page_paths": (GOOGLENET, between, (1200, 560), "light"),
     "page_table": (GOOGLENET, table, (1200, 760), "light"),
     "page_colour": (GOOGLENET, costs, (1200, 760), "light"),
+    "page_weights": (SQUEEZENET, weights, (1200, 760), "light"),
+    "page_phase": (TINY, phase, (1200, 760), "light"),
     "page_dark": (LLAMA, attention, (1200, 760), "dark"),
     "page_narrow": (GOOGLENET, opened, (375, 760), "light"),
 }
+
+
+def unpacked(path: Path | None, folder: Path) -> Path | None:
+    """Return a file, or what a compressed one holds, in a folder."""
+    if path is None or path.suffix != ".gz":
+        return path
+    found = folder / path.name.removesuffix(".gz").replace("_shape_no_weights", "")
+    found.write_bytes(gzip.decompress(path.read_bytes()))
+    return found
 
 
 def main() -> None:
@@ -105,17 +132,17 @@ def main() -> None:
         for model, *_ in STATES.values():
             if model in pages:
                 continue
-            source = model
-            if model.suffix == ".gz":
-                source = Path(folder, model.name.partition("_shape")[0] + ".onnx")
-                source.write_bytes(gzip.decompress(model.read_bytes()))
+            source, weights_file = (unpacked(path, Path(folder)) for path in (model, WEIGHTS.get(model)))
+            assert source is not None
             pages[model] = Path(folder, f"{len(pages)}.html")
-            api.render(api.load(source), pages[model])
+            how, net = Options(weights=weights_file), api.load(source, weights=weights_file)
+            api.render(net, pages[model], phases=api.other_phase(net, source, how))
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         for name, (model, act, (width, height), scheme) in STATES.items():
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.goto(pages[model].as_uri())
             act(page)
+            page.wait_for_timeout(400)  # the map steps aside when the view is at rest
             page.screenshot(path=HERE / "pictures" / f"{name}.png")
             page.close()
         browser.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphviz_nets import plugins
 from graphviz_nets.config import Options, options
-from graphviz_nets.errors import ConfigError, ConvertError, LimitError, UnknownFormat
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, LimitError, UnknownFormat
 from graphviz_nets.files import write
 from graphviz_nets.graph.cost import Summary
 from graphviz_nets.graph.ir import Model
@@ -102,6 +102,39 @@ def converter_of(path: Path, source: str | None = None, data: bytes | None = Non
     return _converter(path, data[:HEAD] if data is not None else _head(path), source)
 
 
+def other_phase(
+    model: Model, path: str | os.PathLike[str], given: Options, *, data: bytes | None = None
+) -> dict[str, Model]:
+    """Open a Caffe net in its other phase, where that has other layers.
+
+    Parameters
+    ----------
+    model : Model
+        The net as :func:`load` opened it.
+    path, given, data
+        What it was opened with.
+
+    Returns
+    -------
+    dict of str to Model
+        Nothing, or the other phase's name and net, for :func:`render`.
+
+    Examples
+    --------
+    >>> net = "fixtures/caffe/tiny_train.prototxt"
+    >>> list(other_phase(load(net), net, options()))
+    ['train']
+    """
+    if model.framework != "caffe":
+        return {}
+    name = "train" if given.phase == "test" else "test"
+    try:
+        other = load(path, given, data=data, phase=name)
+    except GraphvizNetsError:
+        return {}  # what cannot be opened is no other view of this net
+    return {name: other} if other.layers and other.scopes != model.scopes else {}
+
+
 def _head(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
@@ -136,7 +169,14 @@ def _converter(path: Path, head: bytes, source: str | None) -> Any:
     return best
 
 
-def render(model: Model, path: str | os.PathLike[str], given: Options | None = None, **more: Any) -> Path:
+def render(
+    model: Model,
+    path: str | os.PathLike[str],
+    given: Options | None = None,
+    *,
+    phases: Mapping[str, Model] | None = None,
+    **more: Any,
+) -> Path:
     """Draw a model into a file whose suffix names the format.
 
     Parameters
@@ -147,6 +187,8 @@ def render(model: Model, path: str | os.PathLike[str], given: Options | None = N
         ``.dot``, ``.svg``, ``.png``, ``.pdf``, ``.html`` or ``.json``; written whole or not at all.
     given : Options, optional
         Drawing options; or give them as keywords: ``rankdir="LR"``, ``depth=1``, ``overlay={"conv1": 0.5}``.
+    phases : mapping of str to Model, optional
+        The net in other phases, from :func:`other_phase`, for a page to switch to.
 
     Returns
     -------
@@ -165,7 +207,7 @@ def render(model: Model, path: str | os.PathLike[str], given: Options | None = N
 
     chosen = replace(given, **more) if given is not None else options(**more)
     target = Path(path)
-    (content,) = draw(model, [by_suffix(target)], chosen)
+    (content,) = draw(model, [by_suffix(target)], chosen, phases)
     write(target, content)
     return target
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphviz_nets import plugins
 from graphviz_nets.config import Options
 from graphviz_nets.errors import ConfigError, RenderError
 from graphviz_nets.graph.ir import Model
 
+if TYPE_CHECKING:
+    from graphviz_nets.drawing.diagram import Plan
+    from graphviz_nets.drawing.scene import Scene
 
-def draw(model: Model, formats: Iterable[str], options: Options | None = None) -> list[bytes]:
+
+def draw(
+    model: Model,
+    formats: Iterable[str],
+    options: Options | None = None,
+    phases: Mapping[str, Model] | None = None,
+) -> list[bytes]:
     """Return the model drawn in each of the formats; the layout is made once for all of them.
 
     Parameters
@@ -23,6 +33,8 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
         Renderer names: ``dot``, ``svg``, ``png``, ``pdf``, ``html``, ``json`` or a plugin's.
     options : Options, optional
         What and how to draw.
+    phases : mapping of str to Model, optional
+        The same net in other phases, for a page to switch to.
 
     Raises
     ------
@@ -39,7 +51,6 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
     """
     from graphviz_nets.drawing.diagram import Plan
     from graphviz_nets.drawing.scene import scene
-    from graphviz_nets.drawing.sheets import with_sheets
 
     options = options or Options()
     renderers = [find(name) for name in formats]
@@ -50,8 +61,18 @@ def draw(model: Model, formats: Iterable[str], options: Options | None = None) -
     if wanted != {"diagram"}:
         pictures["scene"] = scene(shown, options)
     if "page" in wanted:
-        pictures["page"] = with_sheets(pictures["scene"], plan.whole(), options)
+        others = {name: _page(Plan(other, options), options) for name, other in (phases or {}).items()}
+        pictures["page"] = replace(_page(plan, options, pictures["scene"]), phases=others)
     return [renderer.write(pictures[renderer.wants], options) for renderer in renderers]
+
+
+def _page(plan: Plan, options: Options, shown: Scene | None = None) -> Scene:
+    """Return a scene with all that a page may come to show."""
+    from graphviz_nets.drawing.scene import scene
+    from graphviz_nets.drawing.sheets import with_sheets
+
+    page = with_sheets(shown or scene(plan.diagram(), options), plan.whole(), options)
+    return replace(page, weights=plan.weights(page.details))
 
 
 def find(name: str) -> Any:

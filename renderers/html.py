@@ -23,6 +23,7 @@ from graphviz_nets.drawing.text import roboto, visible
 from graphviz_nets.drawing.theme import RAMP, Palette, ink, mix
 from graphviz_nets.plugins import Renderer
 
+from .pixels import png_url
 from .plain import strict
 from .svg import escape, family_of, rules, svg
 
@@ -30,6 +31,7 @@ MODULES = (
     "page_view.js",
     "page_panel.js",
     "page_shapes.js",
+    "page_weights.js",
     "page_warp.js",
     "page_sheets.js",
     "page_map.js",
@@ -63,10 +65,13 @@ KEYS = "".join(
 MOST = 5000
 """Items of a picture that a page holds as elements, for readers without scripts."""
 
+LARGEST = 4 << 20
+"""Characters of data for another phase."""
+
 
 def write(scene: Scene, options: Options) -> bytes:
     """Write a page to open from a file: pan, zoom, search, and all that is known of a layer on hover and click."""
-    return page(scene).encode("utf-8", "backslashreplace")
+    return page(scene, options.phase).encode("utf-8", "backslashreplace")
 
 
 renderer = Renderer("html", "Interactive page (one file, works offline)", (".html", ".htm"), "page", write)
@@ -112,6 +117,26 @@ def boxes(scene: Scene) -> dict[str, dict[str, Any]]:
     return found
 
 
+def weights(scene: Scene) -> dict[str, Any]:
+    """Return what is known of weights: those of each box by number, and each of them once."""
+    places: dict[int, int] = {}
+    listed: list[list[Any]] = []
+    for weight in (weight for some in scene.weights.values() for weight in some):
+        if id(weight) not in places:
+            places[id(weight)] = len(listed)
+            about = [f"{number:.4g}" for number in weight.figures.values()] or weight.why
+            tiles = weight.tiles
+            image = tiles and [
+                png_url(tiles.width, tiles.height, tiles.channels, tiles.pixels),
+                *(tiles.width, tiles.height, tiles.shown, tiles.filters),
+            ]
+            listed.append([visible(weight.name), weight.dtype, weight.shape, about, weight.bars, image])
+    return {
+        "list": listed,
+        "of": {visible(name): [places[id(weight)] for weight in some] for name, some in scene.weights.items()},
+    }
+
+
 def shapes(scene: Scene) -> Iterator[Shape]:
     """Yield every shape that the page may come to show."""
     for item in scene.items:
@@ -126,6 +151,8 @@ def shapes(scene: Scene) -> Iterator[Shape]:
                 yield Rect(0, 0, 0, 0, "halo")
                 yield Rect(0, 0, 0, 0, "halo-group")
             yield from (Curve(()), Polygon(()))
+    for other in scene.phases.values():
+        yield from shapes(other)
 
 
 def sheets(scene: Scene) -> dict[str, Any]:
@@ -254,9 +281,8 @@ def face(scene: Scene, bold: bool) -> str:
     return f"@font-face{{font-family:'{family}';font-weight:{weight};src:url(data:font/woff;base64,{url})}}"
 
 
-def page(scene: Scene) -> str:
-    """Return the whole page."""
-    css, code = style(scene), script()
+def known(scene: Scene) -> dict[str, Any]:
+    """Return what the script knows of a scene."""
     data = {
         "boxes": boxes(scene),
         "problems": list(scene.problems),
@@ -266,6 +292,31 @@ def page(scene: Scene) -> str:
         "sheets": sheets(scene),
         "open": [visible(item.id) for item in scene.items if item.is_open],
     }
+    return data | {"weights": weights(scene)} if scene.weights else data
+
+
+def switched(scene: Scene, phase: str) -> tuple[str, str, list[str]]:
+    """Return the phases that can be chosen as an element, their data as others, and what was left out, as remarks."""
+    texts = {name: data_text(known(other)) for name, other in scene.phases.items()}
+    small = {name: text for name, text in texts.items() if len(text) <= LARGEST}
+    remarks = [
+        f"too large for this page: the {name} phase; --phase {name} draws it" for name in texts if name not in small
+    ]
+    if not small:
+        return "", "", remarks
+    choices = "".join(f"<option>{name}</option>" for name in sorted({phase, *small}, reverse=True))
+    blocks = "".join(
+        f'<script type="application/json" data-phase="{name}">{text}</script>\n' for name, text in small.items()
+    )
+    return f'<select id="phase" title="Phase" aria-label="Phase">{choices}</select>\n', blocks, remarks
+
+
+def page(scene: Scene, phase: str = "test") -> str:
+    """Return the whole page; `phase` is what it shows first, where it knows several."""
+    css, code = style(scene), script()
+    chooser, others, remarks = switched(scene, phase)
+    data = data_text(known(replace(scene, problems=(*scene.problems, *remarks))))
+    of_phase = f' data-phase="{phase}"' if others else ""
     policy = f"default-src 'none'; script-src {sum256(code)}; style-src {sum256(css)}; img-src data:; font-src data:"
     title = escape(scene.title or "network")
     # A drawing too large to be held at once is made by the script alone.
@@ -295,7 +346,8 @@ def page(scene: Scene) -> str:
 <button id="out" title="Zoom out (-)" aria-label="Zoom out">&minus;</button>
 <button id="deeper" title="Open one more level of groups" hidden>Open</button>
 <button id="shallower" title="Close the innermost level of groups" hidden>Close</button>
-<select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)" aria-label="Direction"></select>
+{chooser}<select id="rankdir" title="Direction: TB is top to bottom, LR left to right (r: next)"
+ aria-label="Direction"></select>
 <button id="table" title="What each layer costs (t)" aria-expanded="false" aria-controls="costs">Table</button>
 <select id="colour" title="Colour by (c)" aria-label="Colour by"></select>
 <details id="save"><summary title="Save as a file">Save</summary><div>
@@ -314,7 +366,7 @@ def page(scene: Scene) -> str:
 <div class="view">
 <main id="stage" tabindex="0" aria-label="{described}">
 {drawing}</main>
-<svg id="map" class="needless" aria-hidden="true" preserveAspectRatio="none"></svg>
+<div id="map" class="needless" aria-hidden="true"></div>
 </div>
 <aside id="panel" role="complementary" aria-label="Details" hidden></aside>
 </div>
@@ -328,8 +380,8 @@ def page(scene: Scene) -> str:
 <dialog id="help" aria-label="Keys and gestures"><table>{KEYS}</table>
 <form method="dialog"><button>Close</button></form></dialog>
 <noscript><p>Without scripts the drawing is shown, but not the layers' details.</p></noscript>
-<script type="application/json" id="data">{data_text(data)}</script>
-<script>{code}</script>
+<script type="application/json" id="data"{of_phase}>{data}</script>
+{others}<script>{code}</script>
 </body>
 </html>
 """

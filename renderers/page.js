@@ -1,8 +1,9 @@
 import { stage, drawing, fit, zoom, pan, centre, bringOut, reveal, wasDragged, placeOn, go, fill, scaleOf } from "./page_view.js";
-import { data, make, button, short, card, panel } from "./page_panel.js";
+import { data, phase, make, button, short, card, panel } from "./page_panel.js";
 import { sheets, alive, around, canOpen, isOpen, onDraw, change, uncover, spot, boxAt, shownAs, turn, level, start } from "./page_sheets.js";
 import { find } from "./page_find.js";
 import { trace } from "./page_trace.js";
+import { weightsOf } from "./page_weights.js";
 import {} from "./page_map.js";
 import {} from "./page_save.js";
 import { chooser } from "./page_colour.js";
@@ -81,7 +82,7 @@ function choose(id, how) {
   if (!element) return;
   chosen = id;
   if (tracing && tracing.id !== id && tracing.other !== id) tracing = null;
-  side.replaceChildren(...panel(id, (other) => choose(other, "go")));
+  side.replaceChildren(...panel(id, (other) => choose(other, "go"), weightsOf(id)));
   side.prepend(tools(id), button("×", { className: "close", title: "Close (Escape)" }, letGo, "Close"));
   side.dataset.id = id;
   side.hidden = false;
@@ -306,6 +307,15 @@ const clicks = {
     root.dataset.theme = dark ? "light" : "dark";
   },
 };
+// Another phase is the same page with other data, at an address of its own; the colours stay.
+const chosenPhase = document.getElementById("phase");
+if (chosenPhase) {
+  // Set when the browser has filled in what it remembers, too.
+  addEventListener("pageshow", () => (chosenPhase.value = phase));
+  chosenPhase.addEventListener("change", () => (location.search = new URLSearchParams({ ...document.documentElement.dataset, phase: chosenPhase.value })));
+  const theme = new URLSearchParams(location.search).get("theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+}
 rankdir.append(...data.rankdirs.map((name) => make("option", name)));
 rankdir.addEventListener("change", turnTo);
 for (const [id, act] of Object.entries(clicks)) document.getElementById(id).addEventListener("click", () => act());
@@ -341,7 +351,10 @@ function arrive() {
 }
 onDraw(gather);
 fit();
+const room = stage.clientHeight;
 start();
+// The legend may have taken a line.
+if (stage.clientHeight !== room) fit();
 gather();
 clear(false);
 arrive();

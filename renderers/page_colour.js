@@ -17,6 +17,8 @@ const measures = {
   value: { title: data.overlay || "Overlay", write: plain, ...evenly },
 };
 let look = null;
+let explained = null;
+let explainedKey = null;
 
 const known = (key) => Object.values(data.boxes).some((about) => about[key]);
 
@@ -39,14 +41,25 @@ function byNumber(key, ids) {
   };
 }
 
+// Several types have no colour of their own, but their names and a broken border.
 function byType(ids) {
-  const types = [...new Set(ids.map((id) => data.boxes[id].dtype).filter(Boolean))].sort();
+  const mixed = ids.some((id) => data.boxes[id].dtypes);
+  const types = [...new Set(ids.flatMap((id) => data.boxes[id].dtypes ?? data.boxes[id].dtype ?? []))].sort();
   const style = (type) => `c${types.indexOf(type) % CLASSES}`;
   return {
     title: "Data type",
-    keys: types.map((type) => [style(type), type]),
-    of: ({ dtype }) => (dtype ? { style: style(dtype), text: dtype } : { text: "" }),
+    keys: [...types.map((type) => [style(type), type]), ...(mixed ? [["mixed", "several"]] : [])],
+    of({ dtype, dtypes }) {
+      if (dtypes) return { style: "mixed", text: dtypes.length > 2 ? `${dtypes.length} types` : dtypes.join(", ") };
+      return dtype ? { style: style(dtype), text: dtype } : { text: "" };
+    },
   };
+}
+
+// Kinds have the colours that boxes are drawn in.
+function byKind(parts) {
+  const kinds = [...new Set(parts.map(({ style }) => style))].filter((style) => style.startsWith("box-")).sort();
+  return { title: "Kind", keys: kinds.map((style) => [style, style.slice(4)]) };
 }
 
 function paintBox([box, ...rows], { style, text, share }) {
@@ -54,7 +67,8 @@ function paintBox([box, ...rows], { style, text, share }) {
   for (const group of [box, ...rows]) group.classList.add("valued", style || "unvalued");
   const line = box.querySelector("text.muted");
   const room = box.querySelector("rect[x='0']").getBBox();
-  if (line && text && chooser.value !== "value") write(line, text, room.width - 18);
+  const sign = box.querySelector(".sign") ? 24 : 0;
+  if (line && text && chooser.value !== "value") write(line, text, room.width - 18 - sign);
   if (share) box.append(element("rect", { class: "bar", x: 6, y: room.height - 4, height: 2.5, width: (Math.max(0.02, share) * (room.width - 12)).toFixed(1) }));
 }
 
@@ -64,22 +78,38 @@ function write(line, text, room) {
   if (line.getComputedTextLength() > room) line.setAttribute("textLength", room);
 }
 
-function explain() {
-  legend.hidden = look === null;
-  if (look === null) return;
-  const keys = look.keys.map(([style, text]) => make("span", null, Object.assign(make("i"), { className: `swatch ${style}` }), text));
-  legend.replaceChildren(make("b", look.title), ...keys);
+function swatch(style) {
+  if (!style.startsWith("box-")) return Object.assign(make("i"), { className: `swatch ${style}` });
+  const sample = element("rect", { class: style, width: 16, height: 12, rx: 2 });
+  return element("svg", { width: 16, height: 12 }, sample, element("rect", { class: style.replace("box", "accent"), width: 4, height: 12 }));
+}
+
+function explain({ title, keys }, kinds) {
+  legend.hidden = false;
+  legend.classList.toggle("kinds", kinds);
+  legend.replaceChildren(make("b", title), ...keys.map(([style, text]) => make("span", null, swatch(style), text)));
+}
+
+const closed = () => shown().filter((part) => part.layer === "boxes" && !isOpen(part.id));
+
+// The legend is of all that is shown, so it changes only with that.
+function lookOf(key) {
+  if (explained !== shown() || explainedKey !== key) {
+    [explained, explainedKey] = [shown(), key];
+    const parts = closed();
+    const ids = parts.map((part) => part.id);
+    look = key === "kind" ? byKind(parts) : key === "dtype" ? byType(ids) : byNumber(key, ids);
+    explain(look, key === "kind");
+  }
+  return look;
 }
 
 function colour() {
-  const key = chooser.value;
-  const ids = shown().filter((part) => part.layer === "boxes" && !isOpen(part.id)).map((part) => part.id);
-  look = key === "kind" ? null : key === "dtype" ? byType(ids) : byNumber(key, ids);
-  explain();
-  if (look === null) return;
+  const { of } = lookOf(chooser.value);
+  if (!of) return;
   for (const { part, made } of alive.values()) {
     const about = part.layer === "boxes" && data.boxes[part.id];
-    if (about && !about.stub_of) paintBox(made, look.of(about));
+    if (about && !about.stub_of) paintBox(made, of(about));
   }
 }
 

@@ -1,5 +1,10 @@
 // What is known of a box, as a card near the pointer and as a panel. Text from the model is text, never markup.
-export const data = JSON.parse(document.getElementById("data").textContent);
+// A net that has several phases has the data of each; the address says which is shown.
+const phases = [...document.querySelectorAll("[data-phase]")];
+const asked = new URLSearchParams(location.search).get("phase");
+const given = phases.find((one) => one.dataset.phase === asked) ?? document.getElementById("data");
+export const phase = given.dataset.phase;
+export const data = JSON.parse(given.textContent);
 
 export function make(name, text, ...children) {
   const element = document.createElement(name);
@@ -95,7 +100,7 @@ export function card(id) {
   return [make("b", about.name || id), rows([...pairs.slice(0, 14), ...figures(about).map(([name, text]) => [name, text])])];
 }
 
-export function panel(id, go) {
+export function panel(id, go, weights) {
   const about = data.boxes[id];
   const found = [make("h2", about.name || id), make("div", about.type || "group")];
   const part = (title, element) => found.push(make("h3", title), element);
@@ -105,6 +110,7 @@ export function panel(id, go) {
   }
   const cost = figures(about);
   if (cost.length) part("Cost", rows(cost));
+  if (weights) part("Weights", weights);
   if ((about.rows || []).length) part("Also in this box", links(about.rows, go));
   if (about.row_of) part("Drawn in", links([about.row_of], go));
   if (about.members) {
@@ -117,6 +123,7 @@ export function panel(id, go) {
   if (about.source) origin.push(["Source", about.source]);
   if ((about.ops || []).length) origin.push(["ONNX", about.ops.join(", ")]);
   if (about.dtype) origin.push(["Type", about.dtype]);
+  if (about.dtypes) origin.push(["Types", about.dtypes.join(", ")]);
   if (origin.length) part("Origin", rows(origin));
   return found;
 }

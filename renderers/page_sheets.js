@@ -1,11 +1,19 @@
 import { element, shapeOf, rounded } from "./page_shapes.js";
 import { warp, strandPoints } from "./page_warp.js";
 import { data } from "./page_panel.js";
-import { drawing, resize, onMove, inView } from "./page_view.js";
+import { drawing, resize, onMove, inView, extent, scaleOf } from "./page_view.js";
 // What is drawn: sheets inside sheets, one for each open group. Only what is in view becomes elements.
 const MARGIN = 16;
-// Parts that are elements at one time, some three each.
-const MANY = 1200;
+// Parts that are elements at one time, some four each: so few are elements wherever they are; around the view there is room for
+// more, and in it for most where its text can be read.
+const [FEW, MORE, MOST] = [300, 600, 800];
+const READABLE = 0.4;
+// What is in view is looked for among the parts that touch its squares; what touches too many of these is looked at always.
+const SQUARE = 1000;
+const WIDE = 64;
+// The side of a sheet of outlines, and the scale below which boxes are a few pixels and their group's frame stands for them.
+const TILE = 8000;
+const TINY = 0.075;
 export const sheets = new Map();
 const parents = new Map();
 const rowOf = new Map();
@@ -17,8 +25,13 @@ let places = new Map();
 export const alive = new Map();
 const listeners = [];
 const layers = {};
-let outlines = [];
+let outlines = new Map();
+let squares = new Map();
+let wide = [];
+let frames = [];
+let covered = null;
 let wanting = false;
+const titles = new WeakMap();
 
 const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, k) => [flat[2 * k], flat[2 * k + 1]]);
 
@@ -76,7 +89,7 @@ function layoutOf(id) {
 // Everything that is shown, with where it is; elements are made when they come into view.
 function arrange() {
   layouts = new Map();
-  outlines = [];
+  outlines = new Map();
   drawn = [];
   places = new Map();
   const waiting = [["", MARGIN, MARGIN]];
@@ -91,7 +104,7 @@ function arrange() {
       places.set(box.name, { at: place, size });
       for (const [row] of box.rows) places.set(row, { at: place, size });
       if (layout.inner[k]) waiting.push([box.name, ...place]);
-      else drawn.push({ layer: "boxes", key: `box ${box.name}`, id: box.name, style: box.shapes[0][1], at: place, size, make: () => boxOf(box, place, id) });
+      else drawn.push({ layer: "boxes", key: `box ${box.name}`, id: box.name, group: id, style: box.shapes[0][1], at: place, size, make: () => boxOf(box, place, id) });
     });
     sheet.strands.forEach((strand, number) => {
       // Only at an open group do the wires of a strand part.
@@ -107,7 +120,7 @@ function arrange() {
         const tail = strand.source < 0 || layout.inner[strand.source] ? joint(from, strand.source < 0, pair[0]) : from;
         const head = strand.target < 0 || layout.inner[strand.target] ? joint(to, strand.target >= 0, pair[1]) : to;
         const make = () => wire(strand, points, arrives, from, to);
-        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, from, to, tail, head, points, at: low, size, make });
+        drawn.push({ layer: "wires", key: `wire ${id} ${number} ${k}`, group: id, from, to, tail, head, points, at: low, size, make });
         if (!k && strand.label) {
           const wide = strand.label[5];
           const [left, top] = strand.spot;
@@ -122,6 +135,44 @@ function arrange() {
   }
   const whole = layoutOf("").size;
   resize(whole[0] + 2 * MARGIN, whole[1] + 2 * MARGIN);
+  shelve();
+}
+
+const squareOf = (place) => Math.floor(place / SQUARE);
+const squaresOf = ({ at: [x, y], size: [w, h] }) => [squareOf(x), squareOf(y), squareOf(x + w), squareOf(y + h)];
+
+// Put each part into the squares that it touches.
+function shelve() {
+  [squares, wide, covered] = [new Map(), [], null];
+  frames = drawn.filter((part) => part.layer === "frames");
+  for (const part of drawn) {
+    const [left, top, right, bottom] = squaresOf(part);
+    if ((right - left + 1) * (bottom - top + 1) > WIDE) wide.push(part);
+    else eachSquare([left, top, right, bottom], (key) => (squares.get(key) ?? squares.set(key, []).get(key)).push(part));
+  }
+}
+
+function eachSquare([left, top, right, bottom], act) {
+  for (let x = left; x <= right; x++) for (let y = top; y <= bottom; y++) if (act(`${x} ${y}`, x, y) === false) return;
+}
+
+const touches = ([x, y, w, h]) => ({ at, size }) => at[0] <= x + w && at[1] <= y + h && at[0] + size[0] >= x && at[1] + size[1] >= y;
+
+// The parts that a room touches, null where they are more than `most`.
+export function touching(room, most) {
+  const [[x, y, w, h], inside] = [room, touches(room)];
+  const found = wide.filter(inside);
+  const [left, top, ...ends] = squaresOf({ at: [Math.max(0, x), Math.max(0, y)], size: [w + Math.min(0, x), h + Math.min(0, y)] });
+  const [right, bottom] = [Math.min(ends[0], squareOf(extent()[0])), Math.min(ends[1], squareOf(extent()[1]))];
+  eachSquare([left, top, right, bottom], (key, across, down) => {
+    for (const part of squares.get(key) ?? []) {
+      // Of the squares that a part touches, the first in the room counts.
+      const [first, upper] = squaresOf(part);
+      if (across === Math.max(first, left) && down === Math.max(upper, top) && inside(part)) found.push(part);
+    }
+    return found.length <= most;
+  });
+  return found.length <= most ? found : null;
 }
 
 // The point of a polyline that is nearest to another: a text keeps its distance to its wire.
@@ -187,7 +238,8 @@ function boxOf(box, at, parent) {
 
 function wire(strand, points, arrives, source, target) {
   const group = element("g", { class: "wire", "data-from": source, "data-to": target });
-  if (strand.values) group.append(element("title", {}, strand.values));
+  titles.set(group, strand.values);
+  if (wanting) tellValues(group);
   const path = element("path", { class: "wire", fill: "none", "stroke-width": strand.width });
   if (strand.dashed) path.setAttribute("stroke-dasharray", "4 3");
   group.append(path);
@@ -207,6 +259,15 @@ function wire(strand, points, arrives, source, target) {
   return [group];
 }
 
+// What a wire carries is written where a pointer comes to it, and where all is saved.
+function tellValues(group) {
+  if (titles.get(group) && group.firstChild?.tagName !== "title") group.prepend(element("title", {}, titles.get(group)));
+}
+drawing.addEventListener("pointerover", (event) => {
+  const group = event.target.closest("g.wire");
+  if (titles.has(group)) tellValues(group);
+});
+
 function label(strand, at, id) {
   const wide = strand.label[5];
   const halo = element("rect", { class: id ? "halo-group" : "halo", x: -wide / 2 - 2, y: -10, width: wide + 4, height: 13, rx: 3 });
@@ -214,34 +275,81 @@ function label(strand, at, id) {
   return [place(element("g", { class: "label" }, halo, text), ...at)];
 }
 
+// What is in view without the labels of wires, which are the smallest text; null where that is too much, too.
+function unlabelled(room) {
+  const found = touching(room, 2 * MOST)?.filter((part) => part.layer !== "labels");
+  return found && found.length <= MOST ? found : null;
+}
+
 // The parts to make: all if they are few, else those in view and half a screen around it, or in view alone. Where even these are
 // too many, boxes are some pixels large: the frames of groups, and the outlines of all else.
 function worthMaking() {
-  const within = (spare) => {
-    const [x, y, w, h] = inView();
-    const [left, top, right, bottom] = [x - w * spare, y - h * spare, x + w * (1 + spare), y + h * (1 + spare)];
-    return drawn.filter(({ at, size }) => at[0] <= right && at[1] <= bottom && at[0] + size[0] >= left && at[1] + size[1] >= top);
-  };
-  const found = wanting || drawn.length <= MANY ? drawn : [0.5, 0].map(within).find((some) => some.length <= MANY);
-  const far = found ? [] : outlinesOf();
-  if (layers.outlines.firstChild !== (far[0] ?? null)) layers.outlines.replaceChildren(...far);
-  return found || within(0).filter((part) => part.layer === "frames").slice(0, MANY);
+  const readable = scaleOf() >= READABLE;
+  const [x, y, w, h] = inView();
+  const around = [x - w / 2, y - h / 2, 2 * w, 2 * h];
+  const all = wanting || drawn.length <= FEW;
+  const near = all ? drawn : touching(around, MORE);
+  covered = near && { room: around, all, scale: scaleOf() };
+  const found = near ?? touching([x, y, w, h], readable ? MOST : MORE) ?? (readable ? unlabelled([x, y, w, h]) : null);
+  const far = found ? [] : outlinesAt(scaleOf(), [x, y, w, h]);
+  const same = far.length === layers.outlines.childNodes.length && far.every((path, k) => path === layers.outlines.childNodes[k]);
+  if (!same) layers.outlines.replaceChildren(...far);
+  return found ?? frames.filter(touches([x, y, w, h])).slice(0, MORE);
 }
 
-// All that is shown as one path a kind: thousands of boxes are a dozen elements.
-export function outlinesOf() {
-  if (!outlines.length) {
-    const paths = new Map([["group", ""], ["wire", ""]]);
-    for (const { layer, style, at, size, points } of drawn) {
-      if (layer === "labels") continue;
-      const kind = layer === "wires" ? "wire" : style.replace("box-", "accent-");
-      const [x, y, w, h] = [...at, ...size].map(Math.round);
-      const line = points ? `M${points.map((p) => p.map(Math.round)).join("L")}` : `M${x} ${y}h${w}v${h}h${-w}z`;
-      paths.set(kind, (paths.get(kind) ?? "") + line);
-    }
-    outlines = [...paths].map(([kind, d]) => element("path", { class: kind, d }));
+// Whether what is in view is made already, so that nothing is to do.
+function isCovered() {
+  if (!covered || covered.all) return covered !== null;
+  const [[x, y, w, h], [left, top, wide, high]] = [inView(), covered.room];
+  return covered.scale === scaleOf() && x >= left && y >= top && x + w <= left + wide && y + h <= top + high;
+}
+
+// What a room shows from afar, as few paths: thousands of boxes are a dozen elements.
+export function outlinesAt(scale, room) {
+  if (scale < TINY) return cached("tiny", () => pathsOf(tiny()));
+  const tiles = cached("tiles", tiled);
+  return [...tiles.values()].filter(({ at, size }) => touches(room)({ at, size })).flatMap((tile) => cached(tile, () => pathsOf(tile.parts)));
+}
+
+const cached = (key, make) => outlines.get(key) ?? outlines.set(key, make()).get(key);
+
+// Parts by the tile that they begin in, each tile with the room that they take.
+function tiled() {
+  const tiles = new Map();
+  for (const part of drawn) {
+    if (part.layer === "labels") continue;
+    const [[x, y], [w, h]] = [part.at, part.size];
+    const key = `${Math.floor(x / TILE)} ${Math.floor(y / TILE)}`;
+    const tile = tiles.get(key) ?? tiles.set(key, { at: [x, y], end: [x + w, y + h], parts: [] }).get(key);
+    tile.parts.push(part);
+    tile.at = [Math.min(tile.at[0], x), Math.min(tile.at[1], y)];
+    tile.end = [Math.max(tile.end[0], x + w), Math.max(tile.end[1], y + h)];
+    tile.size = [tile.end[0] - tile.at[0], tile.end[1] - tile.at[1]];
   }
-  return outlines;
+  return tiles;
+}
+
+// Frames in the colour of most of what they hold, and what is in no frame.
+function tiny() {
+  const counts = new Map();
+  for (const { layer, group, style } of drawn) {
+    if (layer !== "boxes") continue;
+    const held = counts.get(group) ?? counts.set(group, new Map()).get(group);
+    held.set(style, (held.get(style) ?? 0) + 1);
+  }
+  const most = (held) => (held ? [...held].reduce((best, one) => (one[1] > best[1] ? one : best))[0] : "group");
+  return drawn.filter((part) => part.layer === "frames" || part.group === "").map((part) => (part.layer === "frames" ? { ...part, style: `${most(counts.get(part.id))} deep` } : part));
+}
+
+function pathsOf(parts) {
+  const paths = new Map([["group", ""], ["wire", ""]]);
+  for (const { style, at, size, points } of parts) {
+    const kind = points ? "wire" : style.replace("box-", "accent-");
+    const [x, y, w, h] = [...at, ...size].map(Math.round);
+    const line = points ? `M${points.map((p) => p.map(Math.round)).join("L")}` : `M${x} ${y}h${w}v${h}h${-w}z`;
+    paths.set(kind, (paths.get(kind) ?? "") + line);
+  }
+  return [...paths].filter(([, d]) => d).map(([kind, d]) => element("path", { class: kind, d }));
 }
 
 // Make what has come into view, drop what has left it.
@@ -267,6 +375,7 @@ function paint() {
 // Make everything an element, to save or print it, or go back to what is in view.
 export function makeAll(all) {
   wanting = all;
+  if (all) for (const { made } of alive.values()) tellValues(made[0]);
   paint();
 }
 addEventListener("beforeprint", () => makeAll(true));
@@ -313,5 +422,5 @@ drawing.setAttribute("role", "group");
 for (const layer of ["frames", "outlines", "wires", "boxes", "labels"]) drawing.append((layers[layer] = element("g", { class: layer })));
 lay(data.rankdirs[0]);
 arrange();
-onMove(() => drawn.length > MANY && paint());
+onMove(() => isCovered() || paint());
 export const start = paint;

@@ -68,7 +68,7 @@ export function pan(dx, dy) {
 }
 
 // What the panel leaves free of the stage, on the screen: it covers the right of a wide one, the lower part of a narrow one.
-function free() {
+export function free() {
   const { left, top, right, bottom } = stage.getBoundingClientRect();
   const panel = document.getElementById("panel");
   if (panel.hidden) return { left, top, right, bottom };

@@ -36,6 +36,14 @@ def test_one_run_writes_every_format(tmp_path: Path, capsys: Any) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_page_of_a_file_with_two_phases_has_both(tmp_path: Path, capsys: Any) -> None:
+    for source, phases in ((LENET, 0), (TINY, 2)):
+        assert run(["render", source, "-o", str(tmp_path / "net.html"), "-q"]) == 0
+        assert (tmp_path / "net.html").read_text("utf-8").count(" data-phase=") == phases
+    assert run(["render", TINY, "-o", str(tmp_path / "net.html"), "-q", "--phase", "train"]) == 0
+    assert ' id="data" data-phase="train"' in (tmp_path / "net.html").read_text("utf-8")
+
+
 def test_summary_as_json_follows_the_contract(capsys: Any) -> None:
     assert run(["summary", LENET, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -112,9 +120,9 @@ def test_convert_writes_a_structure_with_a_warning(tmp_path: Path, capsys: Any) 
     ],
 )
 def test_wrong_usage_is_one_line_and_its_code(
-    arguments: list[str], code: int, said: str, capsys: Any, tmp_path: Path
+    arguments: list[str], code: int, said: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     assert run(arguments) == code
     out, err = capsys.readouterr()
     assert out == "" and said in err and "Traceback" not in err

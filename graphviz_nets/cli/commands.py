@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -81,7 +81,17 @@ def shapes_of(given: tuple[str, ...]) -> dict[str, tuple[str | None, tuple[int |
     return result
 
 
-def open_model(
+class Input(NamedTuple):
+    """INPUT as it is to be opened: its path, how, and its content where it came from standard input."""
+
+    path: str
+    options: Options
+    data: bytes | None
+    quiet: bool
+    verbose: bool
+
+
+def read_input(
     source: str,
     format_: str | None,
     weights: Path | None,
@@ -95,29 +105,40 @@ def open_model(
     quiet: bool,
     verbose: bool,
     **more: Any,
-) -> Model:
-    """Open INPUT; its problems go to standard error."""
+) -> Input:
+    """Return INPUT with its options; standard input is read."""
     from graphviz_nets import api
 
     options = Options(source=format_, phase=phase, stages=stages, level=level, net=net, weights=weights,
                       input_shapes=shapes_of(shapes), signature=signature, tag=tag, **more)  # fmt: skip
-    data = None
-    if source == "-":
-        if format_ is None:
-            raise ConfigError("standard input needs a format", key="--from", hint="--from caffe")
-        data = sys.stdin.buffer.read(api.LARGEST_TEXT + 1)
-        if len(data) > api.LARGEST_TEXT:
-            raise ConvertError("more than 64 MB", path="standard input")
-        source = "stdin"
-    model = api.load(source, options, data=data)
-    shown = len(model.problems) if verbose else 0 if quiet else 10
+    if source != "-":
+        return Input(source, options, None, quiet, verbose)
+    if format_ is None:
+        raise ConfigError("standard input needs a format", key="--from", hint="--from caffe")
+    data = sys.stdin.buffer.read(api.LARGEST_TEXT + 1)
+    if len(data) > api.LARGEST_TEXT:
+        raise ConvertError("more than 64 MB", path="standard input")
+    return Input("stdin", options, data, quiet, verbose)
+
+
+def open_input(given: Input) -> Model:
+    """Open INPUT; its problems go to standard error."""
+    from graphviz_nets import api
+
+    model = api.load(given.path, given.options, data=given.data)
+    shown = len(model.problems) if given.verbose else 0 if given.quiet else 10
     for problem in model.problems[:shown]:
         say(f"warning: {problem}")
-    if not quiet and len(model.problems) > shown:
+    if not given.quiet and len(model.problems) > shown:
         say(f"warning: {len(model.problems) - shown} more; -v shows them all")
-    if verbose:
-        say(f"{source}: {model.framework}, {len(model.layers)} layers, {len(model.graph.nodes)} nodes")
+    if given.verbose:
+        say(f"{given.path}: {model.framework}, {len(model.layers)} layers, {len(model.graph.nodes)} nodes")
     return model
+
+
+def open_model(**source: Any) -> Model:
+    """Open INPUT as the command line gives it."""
+    return open_input(read_input(**source))
 
 
 def say(text: str) -> None:
@@ -177,7 +198,11 @@ def render(
         find(name)
         if output != "-" and Path(output).resolve() == Path(source["source"]).resolve():
             raise ConfigError("an output would overwrite the input", file=output)
-    model = open_model(**source)
+    given_input = read_input(**source)
+    model = open_input(given_input)
+    pages = any(find(name).wants == "page" for name in names)
+    phases = api.other_phase(model, given_input.path, given_input.options, data=given_input.data) if pages else {}
+    options = replace(options, phase=source["phase"])
     if overlay is not None:
         heading, values = api.read_overlay(overlay)
         unknown = sorted(values.keys() - api.known_ids(model))
@@ -186,7 +211,7 @@ def render(
         options = replace(options, overlay=values, overlay_title=heading)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PictureWarning)
-        contents = dict(zip(outputs, draw(model, names, options), strict=True))
+        contents = dict(zip(outputs, draw(model, names, options, phases), strict=True))
     if not source["quiet"]:
         for text in dict.fromkeys(str(item.message) for item in caught if item.category is PictureWarning):
             say(f"warning: {text}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,6 +13,7 @@ from graphviz_nets.drawing.captions import between, caption, shape_text, short
 from graphviz_nets.drawing.leaves import Edge, Leaf, edges, leaves
 from graphviz_nets.drawing.theme import kind_of
 from graphviz_nets.drawing.tree import Fold, Item, Place, Tree
+from graphviz_nets.drawing.weights import Weight, weights_of
 from graphviz_nets.graph import cost, regions
 from graphviz_nets.graph.ir import Model, Node, count
 from graphviz_nets.graph.scopes import Path
@@ -213,9 +214,9 @@ class Plan:
         self.options = options
         self.costs = cost.Costs(model)
         self.costs.repeat(opened.times)
-        found = leaves(model, options)
-        self.wiring = list(edges(model, found))
-        self.tree = Tree(model, [leaf for leaf in found if leaf.into is None], self.wiring, options)
+        self.leaves = leaves(model, options)
+        self.wiring = list(edges(model, self.leaves))
+        self.tree = Tree(model, [leaf for leaf in self.leaves if leaf.into is None], self.wiring, options)
 
     def diagram(self) -> Diagram:
         """Return what a picture shows."""
@@ -234,6 +235,10 @@ class Plan:
             return self._drawn(True)
         finally:
             tree.opened, tree.known = before
+
+    def weights(self, ids: Container[str]) -> dict[str, tuple[Weight, ...]]:
+        """Return what the numbers of the weights are like in those of the boxes and rows that are told of."""
+        return weights_of(self.model, [leaf for leaf in self.leaves if leaf.id in ids], self.costs.roles)
 
     def _drawn(self, both: bool) -> Diagram:
         model, options = self.model, self.options
@@ -329,7 +334,7 @@ class _Maker:
         kinds = {kind_of(leaf.type) for leaf in leaves}
         kinds = set() if place.auxiliary else kinds
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
-        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
+        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]} | self.types(layers)
         title = place.title
         if fold is not None:
             last = fold.members[-1]
@@ -405,6 +410,12 @@ class _Maker:
         if leaf.outputs:
             found["dtype"] = self.model.graph.value(leaf.outputs[0]).dtype
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
+
+    def types(self, found: Iterable[Leaf]) -> dict[str, Any]:
+        """Return the element type of what some leaves make, or their types where they are several."""
+        values = self.model.graph.value
+        types = sorted({values(leaf.outputs[0]).dtype or "" for leaf in found if leaf.outputs} - {""})
+        return {"dtypes": types} if len(types) > 1 else {"dtype": types[0]} if types else {}
 
     def value(self, item: Item) -> float | None:
         """Return the overlay's value of a closed box: its own, else the sum over what it stands for."""

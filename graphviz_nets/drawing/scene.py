@@ -15,6 +15,7 @@ from graphviz_nets.drawing.engine import Point
 from graphviz_nets.drawing.layout import Placement, Size, Task, layouts
 from graphviz_nets.drawing.text import Font, font, visible
 from graphviz_nets.drawing.theme import PLAIN, thickness
+from graphviz_nets.drawing.weights import Weight
 
 SCHEMA = 1
 """Version of the JSON form."""
@@ -129,6 +130,10 @@ class Scene:
         For a page that opens, closes and turns groups; its own direction comes first, the outermost group is ``""``.
     overlay : str or None
         What the boxes' values are called, where they have any.
+    weights : mapping of id to tuple of Weight
+        What the weights of boxes are like, for a page.
+    phases : mapping of str to Scene
+        The same net in other phases, for a page.
     """
 
     width: float
@@ -147,6 +152,8 @@ class Scene:
     text_lacks: bool = False
     sheets: Mapping[str, Mapping[str, Sheet]] = field(default_factory=dict)
     overlay: str | None = None
+    weights: Mapping[str, tuple[Weight, ...]] = field(default_factory=dict)
+    phases: Mapping[str, Scene] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
