@@ -11,11 +11,12 @@ from graphviz_nets.config import Options
 from graphviz_nets.drawing.bodies import with_bodies
 from graphviz_nets.drawing.diagram import Diagram, boxes, diagram
 from graphviz_nets.errors import LimitError
+from graphviz_nets.explain.runner import reference
 from graphviz_nets.graph import functions
 from graphviz_nets.graph.functions import flat
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.proto import to_proto
-from graphviz_nets.verify import difference, reference
+from graphviz_nets.verify import difference
 
 FLOW = """<ir_version: 8, opset_import: ["": 17, "my": 1]>
 net (float[1,4] x, bool c, int64 n, float[5,4] s) => (float[1,4] z, float[1,4] w, float[4] st, float[5,4] sc) {
