@@ -79,6 +79,16 @@ class Converter:
         """
         return _OBJECT.fullmatch(text) is not None and not os.path.exists(text)
 
+    def takes(self, thing: object) -> bool:
+        """Say whether an object in memory is a ``torch.nn.Module``, without importing torch."""
+        return any(
+            (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module") for base in type(thing).__mro__
+        )
+
+    def open_object(self, thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Model:
+        """Return a live module as a model; see :meth:`of_module`."""
+        return self.of_module(thing, args, kwargs, options)
+
     def of_module(self, module: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Model:
         """Return a live module, or what ``package.module:attribute`` names, as a model.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,11 @@ class Converter:
         """Say whether an object in memory is TensorFlow's: a Keras model, a ``tf.function`` or a concrete function."""
         return any(base.__module__.partition(".")[0] in ("keras", "tensorflow") for base in type(thing).__mro__)
 
-    def open_object(self, thing: object, options: Any) -> Model:
-        """Return the model of an object in memory, runnable; its scopes are those of its graph."""
+    def open_object(self, thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Model:
+        """Return the model of an object in memory, runnable; its scopes are those of its graph.
+
+        What it is called with is part of the object, so `args` and `kwargs` do not matter.
+        """
         frozen = of_object(thing)
         name = str(getattr(thing, "name", "model"))
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}

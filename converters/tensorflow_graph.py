@@ -121,14 +121,6 @@ def to_model(source: Source, path: Path, options: Any, signature: Signature | No
         `input_shapes` matter.
     signature : Signature, optional
         What is called: inputs and outputs are its own, and what it does not need is left out.
-
-    Examples
-    --------
-    >>> from .tensorflow_files import read  # doctest: +SKIP
-    >>> text = b'node { name: "a/x" op: "Placeholder" } node { name: "a/y" op: "Relu" input: "a/x" }'  # doctest: +SKIP
-    >>> model = to_model(read(Path("g.pbtxt"), text, "text"), Path("g.pbtxt"), None, None)  # doctest: +SKIP
-    >>> [(node.label, node.scope) for node in model.graph.nodes], model.graph.inputs  # doctest: +SKIP
-    ([('tf::Relu', ('a',))], ('a/x',))
     """
     library = {function.signature.name: function for function in source.graph.library.function}
     nodes = list(source.graph.node)

@@ -81,14 +81,13 @@ def load(
 
 
 def _in_memory(thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], chosen: Options) -> Model:
-    """Return an object as a model, by whichever converter takes it; PyTorch's says what it does not know."""
+    """Return an object as a model, by whichever converter takes it."""
     for name in plugins.names("converters"):
         converter = plugins.resolve("converters", name)
         if getattr(converter, "takes", None) is not None and converter.takes(thing):
-            model: Model = converter.open_object(thing, chosen)
+            model: Model = converter.open_object(thing, args, kwargs, chosen)
             return model
-    model = plugins.resolve("converters", "pytorch").of_module(thing, args, kwargs, chosen)
-    return model
+    raise UnknownFormat(f"no converter takes a {type(thing).__name__}", hint="give a file, or a model of a framework")
 
 
 def converter_of(path: Path, source: str | None = None, data: bytes | None = None) -> Any:

@@ -153,7 +153,10 @@ class Answer(NamedTuple):
 def started(path: Path) -> Iterator[Running]:
     """Run the command on a file; at the end Ctrl+C must be quiet."""
     command = [sys.executable, "-m", "graphviz_nets", "edit", str(path), "--no-browser"]
+    # A shell's background jobs ignore Ctrl+C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         assert process.stdout is not None and process.stderr is not None
         address = process.stdout.readline().strip()
         parts = urlsplit(address)

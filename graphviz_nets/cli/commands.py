@@ -306,7 +306,7 @@ def convert(
         raise ConfigError("the output is to be an .onnx file", file=output)
     has_weights = source["weights"] is not None or random_weights is not None
     has_weights |= source["source"].lower().endswith(".caffemodel")
-    if source["source"] != "-":  # TensorFlow's files hold their weights
+    if Path(source["source"]).exists():  # TensorFlow's files hold their weights
         has_weights |= api.converter_of(Path(source["source"]), source["format_"]).name == "tensorflow"
     model = open_model(**source, random_weights=random_weights, deploy=has_weights and source["phase"] == "test")
     if preprocess is not None:

@@ -118,8 +118,10 @@ class Runner:
         for event in events:
             name = event.get("name", "")
             if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-                node = name.removesuffix("_kernel_time")
-                times.setdefault(node.removesuffix("_nchwc"), []).append(event["dur"] / 1000)
+                node = name.removesuffix("_kernel_time").removeprefix("fused ").removesuffix("_nchwc")
+                maker = self.model.graph.producers.get(node)  # what is moved to another layout is called by its output
+                node = maker.id if maker is not None and node not in self.model.graph.by_id else node
+                times.setdefault(node, []).append(event["dur"] / 1000)
         return {name: sum(found[1:]) / max(len(found) - 1, 1) for name, found in times.items()}
 
     def _checked(self, inputs: Mapping[str, Array] | Array) -> dict[str, Array]:
