@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = bool(os.environ.get("GRAPHVIZ_NETS_TEST_ALL"))
+
+# Modules of torch's that are drawn: without it, there is nothing to look for doctests in.
+collect_ignore = [] if find_spec("torch") is not None else ["cases/torch_modules.py"]
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None)

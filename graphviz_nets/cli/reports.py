@@ -173,6 +173,7 @@ OPTIONAL: Mapping[str, str] = {
 def doctor(out: IO[str], as_json: bool) -> int:
     """Print what is installed; return 4 where something needed is missing or two runtimes clash."""
     versions = {name: _version(name) for name in (*CORE, *OPTIONAL)}
+    versions["tensorflow"] = versions["tensorflow"] or _version("tensorflow-cpu")
     faults = [f"{name} is missing: pip install {name}" for name in CORE if versions[name] is None]
     if versions["onnxruntime"] and versions["onnxruntime-gpu"]:
         faults.append(
