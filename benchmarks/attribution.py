@@ -13,28 +13,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.torchvision_shim import torchvision
+
 os.environ["OMP_NUM_THREADS"] = "1"
 PEER = "Captum's"
-
-
-def vision() -> Any:
-    """Return torchvision, whose own operations are not in every build of torch."""
-    import torch
-
-    real = torch.library.register_fake
-
-    def fake(name: Any, *args: Any, **more: Any) -> Any:
-        if isinstance(name, str) and name.startswith("torchvision::"):
-            return lambda function: function
-        return real(name, *args, **more)
-
-    torch.library.register_fake = fake
-    import torchvision
-
-    return torchvision
 
 
 def timed(runs: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, float]:
@@ -54,7 +41,7 @@ def main() -> None:
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    models = vision().models
+    models = torchvision().models
     for name in sys.argv[1:] or ["resnet50", "vit_b_32", "mobilenet_v2"]:
         module = getattr(models, name)(weights=None).eval()
         for batch in (1, 8):

@@ -77,6 +77,8 @@ def load(
     converter = converter_of(place, chosen.source, data)
     if chosen.weights is not None and converter.name not in ("caffe", "pytorch"):
         raise ConfigError("a weight file goes with a Caffe net or a PyTorch model", key="--weights")
+    if chosen.random_weights is not None and converter.name != "caffe":
+        raise ConfigError("random weights go with a Caffe net", key="--random-weights", hint="leave it out")
     return shapes.infer(converter.open(place, data, chosen))
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = bool(os.environ.get("GRAPHVIZ_NETS_TEST_ALL"))
+CHROMIUM = "/usr/bin/chromium"
 
 # Modules of torch's that are drawn: without it, there is nothing to look for doctests in.
 collect_ignore = [] if find_spec("torch") is not None else ["cases/torch_modules.py"]
@@ -56,3 +58,16 @@ def need() -> Callable[[str], ModuleType]:
             return pytest.skip(f"needs {name}: scripts/test --all")
 
     return load
+
+
+@pytest.fixture(scope="module")
+def browser(need: Callable[[str], ModuleType]) -> Iterator[Any]:
+    """Return Debian's chromium, started."""
+    playwright = need("playwright.sync_api")
+    if not Path(CHROMIUM).exists():
+        need("chromium")  # says so: scripts/test --all installs it by apt-get
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield started
+        started.close()

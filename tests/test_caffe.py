@@ -101,18 +101,6 @@ def bound(model: Model, blobs: dict[str, Any]) -> Any:
     return proto.to_proto(filled)
 
 
-def folded(model: Model, blobs: dict[str, Any]) -> dict[str, Any]:
-    """Divide the mean and variance of every BatchNorm by its factor."""
-    result = dict(blobs)
-    for scope in model.layers:
-        if scope.type == "BatchNorm":
-            mean, variance, factor = scope.weights
-            scale = blobs[factor].reshape(-1)[0]
-            for name in (mean, variance):
-                result[name] = blobs[name] / scale if scale else 0 * blobs[name]
-    return result
-
-
 def run(ort: ModuleType, proto: Any, feeds: dict[str, Any], wanted: list[str]) -> list[Any]:
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     known = {item.name for item in session.get_inputs()}

@@ -25,7 +25,6 @@ from graphviz_nets.server import edit, live
 
 ROOT = Path(__file__).resolve().parents[1]
 LENET = (ROOT / "fixtures" / "caffe" / "lenet.prototxt").read_text("utf-8")
-CHROMIUM = "/usr/bin/chromium"
 
 
 def net(*layers: str) -> str:
@@ -469,18 +468,6 @@ def test_what_cannot_be_edited_is_said_at_once(need: Any, tmp_path: Path, capsys
 
 
 # The page ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(need: Any) -> Iterator[Any]:
-    playwright = need("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        need("chromium")  # says so: scripts/test --all installs it by apt-get
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
 
 
 @pytest.fixture

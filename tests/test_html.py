@@ -32,7 +32,6 @@ from graphviz_nets.renderers.pixels import png_url
 from tests.conftest import ALL, ROOT
 
 FIXTURES = ROOT / "fixtures" / "caffe"
-CHROMIUM = "/usr/bin/chromium"
 
 
 def page_of(model: Model, phases: dict[str, Model] | None = None, **given: Any) -> str:
@@ -94,18 +93,6 @@ def hostile() -> Model:
             Scope(path, "layer", name, name, {name: name, "nested": {name: [name, {name: 1}]}}, (before,), (value,))
         )
     return op.model([value], scopes, problems=tuple(HOSTILE), framework="test")
-
-
-@pytest.fixture(scope="module")
-def browser(need: Any) -> Iterator[Any]:
-    playwright = need("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        need("chromium")  # says so: scripts/test --all installs it by apt-get
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -354,10 +354,7 @@ class _Maker:
             details=details,
             value=self.value(place),
         )
-        if group is None:
-            return closed
-        own = self.options.overlay.get(place.id)
-        return replace(closed, kind="", caption=(), group=group, value=own, closed=closed if self.both else None)
+        return self.opened(closed, place, group)
 
     def layer(self, place: Place, group: Group | None, row: cost.Row | None, nodes: Sequence[Node]) -> Box:
         """Return the box of a layer that opens to its operations; closed, it looks as any layer."""
@@ -380,6 +377,10 @@ class _Maker:
             details=details,
             value=self.value(place),
         )
+        return self.opened(closed, place, group)
+
+    def opened(self, closed: Box, place: Place, group: Group | None) -> Box:
+        """Return the closed box of a place, or, around what it holds, the open one."""
         if group is None:
             return closed
         own = self.options.overlay.get(place.id)

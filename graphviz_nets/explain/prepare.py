@@ -10,7 +10,7 @@ from typing import Any
 
 from graphviz_nets.errors import RunError
 from graphviz_nets.explain.rules import VJP
-from graphviz_nets.explain.runner import onnxruntime, said
+from graphviz_nets.explain.runner import must_run, onnxruntime, said
 from graphviz_nets.graph import proto, shapes
 from graphviz_nets.graph.ir import Graph, Model, Node, Tensor, Value, count
 
@@ -56,8 +56,7 @@ def prepare(model: Model, sizes: Mapping[str, Sequence[int]] | None = None, keep
     """
     import onnx
 
-    if model.obstacles:
-        raise RunError(f"the model cannot run: {model.obstacles[0]}")
+    must_run(model)
     graph = model.graph
     values = dict(graph.values)
     for name in graph.inputs:

@@ -23,6 +23,16 @@ PROVIDERS = ("auto", "cpu", "cuda")
 DTYPES = {"float32": "f4", "float64": "f8", "float16": "f2", "int64": "i8", "int32": "i4", "bool": "?", "uint8": "u1"}
 
 
+def must_run(model: Model) -> None:
+    """Raise a RunError that says why, and what to do, where a model cannot run."""
+    if not model.obstacles:
+        return
+    more = f" (and {len(model.obstacles) - 1} more)" if len(model.obstacles) > 1 else ""
+    empty = any(tensor.data is None for tensor in model.graph.initializers.values())
+    hint = "give its weights with --weights FILE" if empty else ""
+    raise RunError(f"the model cannot run: {model.obstacles[0]}{more}", hint=hint)
+
+
 class Runner:
     """A model that runs on onnxruntime.
 
@@ -58,9 +68,7 @@ class Runner:
     def __init__(self, model: Model, wanted: Sequence[str] = (), provider: str = "auto", threads: int = 0) -> None:
         if provider not in PROVIDERS:
             raise ConfigError(f"{provider!r} is not known", key="provider", hint=f"one of {', '.join(PROVIDERS)}")
-        if model.obstacles:
-            more = f" (and {len(model.obstacles) - 1} more)" if len(model.obstacles) > 1 else ""
-            raise RunError(f"the model cannot run: {model.obstacles[0]}{more}")
+        must_run(model)
         graph = model.graph
         known = {*graph.producers, *graph.inputs, *graph.initializers}
         for name in wanted:

@@ -66,13 +66,13 @@ def input_gradient(op: Builder, s: Step, g: str, weights: str) -> str:
 
 def _flipped(op: Builder, weights: str, rank: int, group: int) -> str:
     """Return weights with every kernel turned round, and inputs and outputs exchanged; it is folded to a constant."""
-    name = f"{weights}/flipped"
+    name = f"{weights}/{'exchanged' if group == 1 else 'flipped'}"
     if name in op.initializers or name in op.values:
         return name
-    swapped_ = op.Transpose(weights, perm=[1, 0, *range(2, 2 + rank)]) if group == 1 else weights
+    exchanged = op.Transpose(weights, perm=[1, 0, *range(2, 2 + rank)]) if group == 1 else weights
     ends, axes = op.constant([-(1 << 31)] * rank), op.constant(list(range(2, 2 + rank)))
     minus = op.constant([-1] * rank)
-    return op.node("Slice", [swapped_, minus, ends, axes, minus], [name], known=[("float32", op.shape(swapped_))])[0]
+    return op.node("Slice", [exchanged, minus, ends, axes, minus], [name], known=[("float32", op.shape(exchanged))])[0]
 
 
 @vjp("ConvTranspose")
