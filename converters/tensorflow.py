@@ -14,7 +14,8 @@ from .onnx import reshape
 from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
 from .tensorflow_graph import to_model
 from .tensorflow_keras import open_keras
-from .tensorflow_run import joined, layer_names, of_object, runnable, translated
+from .tensorflow_names import joined, layer_names, plain, renamed, variable_names
+from .tensorflow_run import of_object, runnable, translated
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Converter:
         source = read(path, data, kind or "graph", options.tag)
         signature = chosen(source, options.signature)
         drawn = to_model(source, path, options, signature)
+        paths = plain(drawn, variable_names(drawn))
         if not options.deploy:
-            return drawn
+            return renamed(drawn, paths)
         try:
-            found = runnable(drawn, path, data, kind, signature, options.tag or "serve")
+            found = renamed(runnable(drawn, path, data, kind, signature, options.tag or "serve"), paths)
         except (ConvertError, MissingExtra) as fault:
-            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {fault.message}; it is the structure only"))
+            problem = f"{path.name}: {fault.message}; it is the structure only"
+            return replace(renamed(drawn, paths), problems=(*drawn.problems, problem))
         return reshape(found, options.input_shapes) if options.input_shapes else found
 
     def takes(self, thing: object) -> bool:
@@ -70,7 +73,7 @@ class Converter:
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
         source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
         drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
-        found = joined(translated(frozen, drawn), drawn, layer_names(thing))
+        found = renamed(joined(translated(frozen, drawn), drawn), plain(drawn, layer_names(thing)))
         return reshape(found, options.input_shapes) if options.input_shapes else found
 
 
