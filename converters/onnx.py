@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ParseError
-from graphviz_nets.graph import proto
 from graphviz_nets.graph.ir import Graph, Model, Node, Shape, Value
 from graphviz_nets.graph.scopes import Path as ScopePath
 from graphviz_nets.graph.scopes import Scope
@@ -110,6 +109,8 @@ class Onnx:
         LimitError
             Over 2 GiB or a million nodes.
         """
+        from graphviz_nets.graph import proto  # not for every file that is only looked at
+
         place = str(path)
         content = proto.load(place) if data is None else data
         if content.startswith(POINTER):

@@ -12,10 +12,8 @@ from graphviz_nets.graph.ir import Model
 
 from .onnx import reshape
 from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
-from .tensorflow_graph import to_model
-from .tensorflow_keras import open_keras
-from .tensorflow_names import joined, layer_names, plain, renamed, variable_names
-from .tensorflow_run import of_object, runnable, translated
+
+# Every file is shown to every converter: what opens them is imported where one is opened.
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,20 @@ class Converter:
         """
         kind, _ = kind_of(path, _head(path, data))
         if kind in ("keras", "hdf5"):
+            from .tensorflow_keras import open_keras
+
             return open_keras(path, data, options)
+        from .tensorflow_graph import to_model
+        from .tensorflow_names import plain, renamed, variable_names
+
         source = read(path, data, kind or "graph", options.tag)
         signature = chosen(source, options.signature)
         drawn = to_model(source, path, options, signature)
         paths = plain(drawn, variable_names(drawn))
         if not options.deploy:
             return renamed(drawn, paths)
+        from .tensorflow_run import runnable
+
         try:
             found = renamed(runnable(drawn, path, data, kind, signature, options.tag or "serve"), paths)
         except (ConvertError, MissingExtra) as fault:
@@ -68,6 +73,10 @@ class Converter:
 
         What it is called with is part of the object, so `args` and `kwargs` do not matter.
         """
+        from .tensorflow_graph import to_model
+        from .tensorflow_names import joined, layer_names, plain, renamed
+        from .tensorflow_run import of_object, translated
+
         frozen = of_object(thing)
         name = str(getattr(thing, "name", "model"))
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}

@@ -16,6 +16,7 @@ import pytest
 from graphviz_nets.api import load, render, save, summary
 from graphviz_nets.cli import run
 from graphviz_nets.config import Options
+from graphviz_nets.converters import tensorflow_files
 from graphviz_nets.converters.tensorflow_files import kind_of, records
 from graphviz_nets.converters.tensorflow_graph import parts
 from graphviz_nets.converters.tensorflow_names import plain, renamed
@@ -153,6 +154,28 @@ def test_event_files_and_log_folders(shared: Path, need: Any) -> None:
         load(next((events / "truncated").iterdir()))
     with pytest.raises(ConvertError, match="no event file in the folder holds a graph"):
         load(events / "reducer_strict")
+
+
+def test_a_folder_is_a_log_folder_by_what_is_near(tmp_path: Path) -> None:
+    run_ = tmp_path / "experiment" / "run" / "train"
+    run_.mkdir(parents=True)
+    (run_ / "events.out.tfevents.1").touch()
+    (tmp_path / "itself").symlink_to(tmp_path)
+    assert kind_of(tmp_path, b"") == ("logs", 60)
+    deep = run_ / "too" / "deep"
+    deep.mkdir(parents=True)
+    (run_ / "events.out.tfevents.1").rename(deep / "events.out.tfevents.1")
+    assert kind_of(tmp_path, b"")[1] == 0
+    assert kind_of(run_, b"") == ("logs", 60)
+
+
+def test_a_large_folder_is_not_searched_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tensorflow_files, "MOST_FILES", 5)
+    for k in range(5):
+        (tmp_path / f"a{k}").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "events.out.tfevents.1").touch()
+    assert kind_of(tmp_path, b"")[1] == 0
 
 
 def test_a_broken_file_is_refused(folder: Path) -> None:
