@@ -187,8 +187,11 @@ def _common(paths: Sequence[ScopePath]) -> ScopePath:
 
 
 def _path(name: str) -> ScopePath:
-    """Return the parts of a path; PyTorch writes a class behind each, after a colon."""
-    parts = (part.partition(": ")[0].strip() for part in name.split("/"))
+    """Return the parts of a path; PyTorch writes a class behind each, after a colon.
+
+    TensorFlow Lite joins the names of all that it has made one, the last operation's first, by ``;``.
+    """
+    parts = (part.partition(": ")[0].strip() for part in name.partition(";")[0].split("/"))
     return tuple(part for part in parts if part)
 
 

@@ -91,7 +91,7 @@ def joined(model: Model, drawn: Model) -> Model:
             near = [placed[name] for name in node.inputs if name in placed]
             own = near[0] if near else ()
         placed.update(dict.fromkeys(node.outputs, own))
-        nodes.append(node.moved(own))
+        nodes.append(replace(node, scope=own, name=_without_calls(node.name)))
     scopes = {
         own: drawn.scopes.get(own) or Scope(own)
         for own in dict.fromkeys(p for node in nodes for p in (*parents([node.scope]), node.scope) if p)
@@ -111,8 +111,11 @@ def _merged(node: Node, drawn: Model) -> Path | None:
 
 def _own(name: str) -> str:
     """Return a name of tf2onnx's as the graph has it: without the calls before it and the number after it."""
-    plain = re.sub(r"__\d+$", "", re.sub(r"(?:_quant|_dequant|_raw_output_\w*)$", "", name))
-    return "/".join(part for part in plain.split("/") if not re.fullmatch(CALL, part))
+    return re.sub(r"__\d+$", "", re.sub(r"(?:_quant|_dequant|_raw_output_\w*)$", "", _without_calls(name)))
+
+
+def _without_calls(name: str) -> str:
+    return "/".join(part for part in name.split("/") if not re.fullmatch(CALL, part))
 
 
 def _place(name: str, known: dict[str, Path], paths: set[Path]) -> Path | None:

@@ -12,7 +12,7 @@ from graphviz_nets.errors import ConfigError
 RANKDIRS = ("TB", "BT", "LR", "RL")
 SHOWN = ("shapes", "params", "macs", "attrs")
 GROUPS = ("auto", "scopes", "none")
-KEPT = ("in-place", "activations", "constants", "shapes", "weights")
+KEPT = ("in-place", "activations", "constants", "shapes", "weights", "identities", "layout")
 
 
 @dataclass(frozen=True)
