@@ -21,7 +21,7 @@ from graphviz_nets.converters import tensorflow_files
 from graphviz_nets.converters.tensorflow_files import kind_of, records
 from graphviz_nets.converters.tensorflow_graph import parts
 from graphviz_nets.converters.tensorflow_names import plain, renamed
-from graphviz_nets.drawing.diagram import boxes, diagram
+from graphviz_nets.drawing.diagram import Plan, boxes, diagram
 from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra, ParseError, UnknownFormat
 from graphviz_nets.explain.runner import Runner
 from graphviz_nets.graph.builder import Builder
@@ -209,6 +209,58 @@ def test_a_name_that_is_also_a_scope_stands_in_it(need: Any) -> None:
     assert [(n.id, n.scope) for n in model.graph.nodes] == [("a/b", ("a", "b")), ("a/b/c", ("a", "b"))]
     drawn = {box.id for box in boxes(diagram(model, Options(fold=False, depth="all")).root)}
     assert {"a/b/(b)", "a/b/c"} <= drawn
+
+
+def series(text: str, **given: Any) -> list[tuple[str, int]]:
+    """Return the series in the picture of a graph: title and number of members."""
+    groups = Plan(text_graph(text), Options(**given)).tree.groups.values()
+    return [
+        (place.title, len(place.children))
+        for place in groups
+        if place.scope is not None and place.scope.kind == "series"
+    ]
+
+
+def test_numbered_operations_are_series(need: Any) -> None:
+    need("tensorboard")
+    x = node("x", "Placeholder")
+    fan = [node(f"a/cut{f'_{k}' * (k > 0)}", "Slice", "x") for k in range(6)]
+    together = node("a/all", "ConcatV2", *(f"a/cut{f'_{k}' * (k > 0)}" for k in range(6)))
+    assert series(x + "".join(fan) + together) == [("cut … cut_5", 6)]
+    assert series(x + "".join(fan[:4]) + together) == []  # four
+    assert series(x + "".join(fan[:3] + fan[4:]) + together) == []  # a gap
+    assert series(x + "".join(fan) + together, group="scopes") == []
+    mixed = x + "".join(fan[:5]) + node("a/cut_5", "Pad", "x") + together
+    assert series(mixed) == [("cut … cut_4", 5)]
+
+
+def test_series_are_linked_or_side_by_side_and_turn_no_wire_round(need: Any) -> None:
+    need("tensorboard")
+    x = node("x", "Placeholder")
+    line = "".join(node(f"step_{k}", "MatMul", "x" if k == 1 else f"step_{k - 1}") for k in range(1, 7))
+    assert series(x + line) == [("step_1–6", 6)]
+    woven = "".join(
+        node(f"step_{k}", "MatMul", "x" if k == 1 else f"norm_{k - 1}") + node(f"norm_{k}", "LRN", f"step_{k}")
+        for k in range(1, 7)
+    )
+    assert series(x + woven) == []
+    apart = "".join(node(f"in_{k}", "Placeholder") + node(f"end_{k}", "Softmax", f"in_{k}") for k in range(1, 7))
+    assert series(apart) == []
+    late = "".join(node(f"cut_{k}", "Slice", "x") for k in range(5)) + node(
+        "all", "Pack", *(f"cut_{k}" for k in range(5))
+    )
+    assert series(x + late + node("cut_5", "Slice", "all")) == [("cut_0–4", 5)]
+    many = "".join(node(f"cut_{k}", "Slice", "x") + node(f"pad_{k}", "Pad", f"cut_{(k + 1) % 6}") for k in range(6))
+    assert series(x + many + node("all", "Pack", *(f"pad_{k}" for k in range(6)))) == [("cut_0–5", 6), ("pad_0–5", 6)]
+
+
+def test_real_graphs_have_series(folder: Path) -> None:
+    model = opened(folder / "meta" / "FSRCNN_x3_ckpt.meta")
+    group = Plan(model, Options()).tree.groups["save/Assign…save/Assign_70"]
+    assert group.scope is not None and (group.scope.type, len(group.children)) == ("Assign", 71)
+    saved = diagram(load(folder / "savedmodel" / "basic_pitch_nmp"), Options(expand=("model_1/harmonic_stacking",)))
+    titles = {box.title for box in boxes(saved.root)}
+    assert {"strided_slice … strided_slice_6", "Pad … Pad_6"} <= titles
 
 
 def test_functions_stand_in_the_place_of_their_calls(need: Any) -> None:
