@@ -18,7 +18,7 @@ from graphviz_nets.converters.caffe import converter
 from graphviz_nets.errors import ConfigError, NoRule, RunError
 from graphviz_nets.explain.backward import grad
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.methods import explain, heat, method, seeds
+from graphviz_nets.explain.methods import explain, gradients, heat, method, seeds
 from graphviz_nets.explain.prepare import prepare
 from graphviz_nets.explain.runner import Runner, doubled, reference
 from graphviz_nets.graph import proto
