@@ -194,9 +194,13 @@ class _Work:
         self.scores = self.explainer.scores(self.x)
 
     def classes(self, target: str) -> Any:
-        """Return the target as a class number or ``top1``."""
+        """Return the target as a class number, or as one for each image."""
+        from graphviz_nets.explain.methods.table import ranked
+
+        if target.isdigit():
+            return int(target)
         if target.removeprefix("top").isdigit():
-            return target if target.startswith("top") else int(target)
+            return ranked(self.scores, target) if self.scores.ndim > 1 else 0
         low = target.lower()
         exact = [k for k, label in enumerate(self.labels) if label.lower() == low]
         found = exact or [k for k, label in enumerate(self.labels) if low in label.lower()]
@@ -239,7 +243,9 @@ class _Work:
         steps = range(0, len(self.x), size)
         self.explainer.track = (lambda inner, label: inner) if len(steps) > 1 else self._bar
         for start in self._bar(steps, name):
-            parts.append(explain(self.explainer, self.x[start : start + size], target, name, **options))
+            some = slice(start, start + size)
+            chosen = target if isinstance(target, int) else target[some]
+            parts.append(explain(self.explainer, self.x[some], chosen, name, **options))
             self.notes += self.explainer.notes
         return np.concatenate(parts)
 

@@ -67,7 +67,7 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
         if option not in known:
             raise ConfigError(f"{name} has no option {option!r}", hint=f"it has {', '.join(known) or 'none'}")
     e.notes.clear()
-    found = rule(e, x, seeds(e.scores(x), target), **options)
+    found = rule(e, x, seeds(e.scores(x) if isinstance(target, str) else e.blank(x), target), **options)
     empty = sum(not one.any() for one in found)
     if empty:
         why = (
