@@ -462,7 +462,7 @@ def test_the_part_behind_a_layer_keeps_what_goes_around_it() -> None:
     mask = np.array([1, 0, 1, 1], "f4").reshape(1, 4, 1, 1)
     held = explainer.forward([inner])({"x": image})[inner]
     expected = np.maximum(held * mask + image, 0).mean((2, 3))
-    found = cam._behind(explainer, explainer.layers[0], image[0], mask)
+    (found,) = cam._behind(explainer, explainer.layers[0], image[0], [mask])
     assert np.abs(found - expected).max() <= 1e-5
 
 

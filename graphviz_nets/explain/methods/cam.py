@@ -9,8 +9,9 @@ enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
@@ -370,15 +371,9 @@ def ablation_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enla
     whole = score(e.scores(x), seed)
     found = []
     for layer, (a, _) in zip(e.layers, _activations(e, x), strict=True):
-        maps = []
-        for k in range(len(x)):
-            number = a.shape[1]
-            left = np.empty(number, "f4")
-            for start in e.track(range(0, number, CHUNK), f"{layer.value}, channels"):
-                keep = 1 - np.eye(number, dtype="f4")[start : start + CHUNK].reshape(-1, number, *[1] * len(layer.grid))
-                left[start : start + CHUNK] = score(_behind(e, layer, x[k], keep), seed[k])
-            maps.append(np.tensordot((whole[k] - left) / whole[k], a[k], 1))
-        found.append(np.stack(maps))
+        channels = np.eye(a.shape[1], dtype="f4").reshape(a.shape[1], -1, *[1] * len(layer.grid))
+        left = _tried(e, layer, x, seed, 1 - channels)
+        found.append(np.einsum("nk,nk...->n...", (whole[:, None] - left) / whole[:, None], a))
     return _averaged(e, found, signed, enlarge)
 
 
@@ -389,36 +384,38 @@ def recipro_cam(e: Explainer, x: Array, seed: Array, enlarge: bool = True) -> Ar
 
     found = []
     for layer in e.layers:
-        number = _size(layer.grid)
-        maps = np.empty((len(x), number), "f4")
-        for k in range(len(x)):
-            for start in e.track(range(0, number, CHUNK), f"{layer.value}, places"):
-                alone = np.eye(number, dtype="f4")[start : start + CHUNK].reshape(-1, 1, *layer.grid)
-                maps[k, start : start + CHUNK] = score(_behind(e, layer, x[k], alone), seed[k])
-        maps -= maps.min(1, keepdims=True)
-        found.append(maps.reshape(len(x), *layer.grid))
+        number = prod(layer.grid)
+        maps = _tried(e, layer, x, seed, np.eye(number, dtype="f4").reshape(number, 1, *layer.grid))
+        found.append((maps - maps.min(1, keepdims=True)).reshape(len(x), *layer.grid))
     return _averaged(e, found, False, enlarge)
 
 
-def _size(shape: Sequence[int]) -> int:
-    from math import prod
+def _tried(e: Explainer, layer: Layer, x: Array, seed: Array, masks: Array) -> Array:
+    """Return the scores (images, masks) with a layer's values multiplied by masks."""
+    import numpy as np
 
-    return prod(shape)
+    steps = range(0, len(masks), CHUNK)
+    found = []
+    for image, weigh in zip(x, seed, strict=True):
+        chunks = (masks[start : start + CHUNK] for start in e.track(steps, f"behind {layer.value}"))
+        found.append(np.concatenate([score(values, weigh) for values in _behind(e, layer, image, chunks)]))
+    return np.stack(found)
 
 
-def _behind(e: Explainer, layer: Layer, image: Array, masks: Array) -> Array:
-    """Return the target's values with a layer's own multiplied by masks (n, C or 1, *grid or ones).
+def _behind(e: Explainer, layer: Layer, image: Array, masks: Iterable[Array]) -> Iterator[Array]:
+    """Yield the target's values with a layer's own multiplied by masks (n, C or 1, *grid or ones).
 
-    Only the part of the model behind the layer runs, and what goes around it.
+    Only the part of the model behind the layer runs again, and what goes around it.
     """
     import numpy as np
 
     value = e.forward([layer.value])({e.input: image[None]})[layer.value]
     runner = e.session(("tail", layer.value), lambda: (tail(e.model, layer.value, e.target), [e.target]))
-    given = {layer.value: value * layer.spread(masks).astype(value.dtype)}
-    if e.input in runner.model.graph.inputs:
-        given[e.input] = np.repeat(image[None], len(masks), 0)
-    return runner(given)[e.target]
+    for some in masks:
+        given = {layer.value: value * layer.spread(some).astype(value.dtype)}
+        if e.input in runner.model.graph.inputs:
+            given[e.input] = np.repeat(image[None], len(some), 0)
+        yield runner(given)[e.target]
 
 
 def tail(model: Model, start: str, end: str) -> Model:
