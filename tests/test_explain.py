@@ -549,9 +549,10 @@ def test_an_attribution_is_a_model_of_its_own(digit: tuple[Path, Path], tmp_path
 def test_the_gallery_is_whole(digit: tuple[Path, Path]) -> None:
     import numpy as np
 
-    from graphviz_nets.explain.gallery import Explained, page
+    from graphviz_nets.explain.gallery import Explained, Map, page
 
-    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], [("lrp", np.ones((2, 2)), True)])
+    maps = [Map("lrp", np.ones((2, 2)), True, "words <b>")]
+    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], maps, "<i>")
     text = page("</style>", "about", [one])
     assert (
         text.count("<script>") == 1

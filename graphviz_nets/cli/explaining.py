@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,9 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     metavar="OUT.{png,npy,html,csv}",
     help="File to write; .csv has the relevance of each layer, for render --overlay.",
 )
-@click.option("--raw", is_flag=True, help="Write .npy in the method's own shape, with channels.")
+@click.option(
+    "--raw", is_flag=True, help="Write .npy in the method's own shape: with channels, or at the layer's size."
+)
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=1, help="Images at a time; 1.")
 @click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where it runs; auto.")
 @click.option("--list-methods", is_flag=True, is_eager=True, expose_value=False, callback=_list_methods,
@@ -99,7 +102,7 @@ def explain(
     **source: Any,
 ) -> None:
     """Say which pixels of each IMAGE made INPUT decide as it does."""
-    from graphviz_nets.explain.methods import method
+    from graphviz_nets.explain.methods import method, options_of
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
     for name in chosen:
@@ -109,14 +112,19 @@ def explain(
     relevant = kind == ".csv"
     if kind not in WRITERS and not relevant:
         raise click.UsageError(f"name an output with -o: OUT{', OUT'.join([*WRITERS, '.csv'])}")
+    if raw and kind != ".npy":
+        raise click.UsageError("--raw is for .npy")
     if kind in (".npy", ".csv") and len(chosen) > 1:
         raise click.UsageError(f"a {kind} file holds one method")
     if not images:
         raise click.UsageError("name at least one IMAGE")
     options = _options(settings, chosen)
+    if raw:
+        for name, given in options.items():
+            given |= {"enlarge": False} if "enlarge" in options_of(name) else {}
     model = open_model(**source, deploy=source["phase"] == "test")
     work = _Work(model, images, preprocess, labels, batch_size, provider, source, layers, relevant)
-    classes = work.classes(target)
+    classes = work.target = work.classes(target)
     if relevant:
         _csv(Path(str(output)), work, chosen[0], classes)
     else:
@@ -192,6 +200,7 @@ class _Work:
         self.notes: list[str] = []
         self.quiet = bool(source["quiet"])
         self.scores = self.explainer.scores(self.x)
+        self.target: Any = 0
 
     def classes(self, target: str) -> Any:
         """Return the target as a class number, or as one for each image."""
@@ -259,8 +268,15 @@ class _Work:
     def best(self, k: int) -> list[tuple[str, float]]:
         """Return an image's five best classes and their scores."""
         flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
-        order = (-flat).argsort(kind="stable")[:5]
-        return [(self.labels[c] if c < len(self.labels) else f"class {c}", float(flat[c])) for c in order]
+        return [(self.label(c), float(flat[c])) for c in (-flat).argsort(kind="stable")[:5]]
+
+    def label(self, number: int) -> str:
+        """Return a class's name."""
+        return self.labels[number] if number < len(self.labels) else f"class {number}"
+
+    def explained(self, k: int) -> str:
+        """Return the name of the class that an image's maps explain."""
+        return self.label(self.target if isinstance(self.target, int) else int(self.target[k]))
 
     def pictures(self) -> Array:
         """Return the images as the model sees them."""
@@ -290,11 +306,15 @@ def _labels(path: Path | None) -> list[str]:
     try:
         if path.stat().st_size > LONGEST:
             raise ConvertError("a file of labels is not that large", path=str(path))
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        text = path.read_text("utf-8")
     except OSError as fault:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
     except UnicodeDecodeError:
         raise ConvertError("the labels are not text in UTF-8", path=str(path)) from None
+    numbered = re.findall(r"""^\W*(\d+)\s*:\s*(['"])(.*)\2,?\s*\}?$""", text, re.MULTILINE)
+    if numbered and [int(number) for number, *_ in numbered] == list(range(len(numbered))):
+        return [label for *_, label in numbered]  # a dictionary, as lists of ImageNet's classes often are
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _signed(name: str, values: Array) -> bool:
@@ -350,17 +370,16 @@ def _png(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
 
 
 def _html(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
-    from graphviz_nets.explain.gallery import Explained, page
+    from graphviz_nets.explain.gallery import Explained, Map, page
+    from graphviz_nets.explain.methods import DOCS
     from graphviz_nets.files import write
 
     maps = {name: work.maps(name, attribution) for name, attribution in found.items()}
-    shown = [
-        Explained(
-            work.names[k], picture, work.best(k), [(n, values[k], _signed(n, values[k])) for n, values in maps.items()]
-        )
-        for k, picture in enumerate(work.pictures())
-    ]
-    write(path, page(work.title, f"{', '.join(found)}; scores before the softmax", shown).encode())
+    shown = []
+    for k, picture in enumerate(work.pictures()):
+        of_image = [Map(name, values[k], _signed(name, values[k]), DOCS[name]) for name, values in maps.items()]
+        shown.append(Explained(work.names[k], picture, work.best(k), of_image, work.explained(k)))
+    write(path, page(work.title, "Scores before the softmax; each map on a scale of its own.", shown).encode())
 
 
 WRITERS = {".png": _png, ".npy": _npy, ".html": _html}
