@@ -366,7 +366,8 @@ def _png(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
             signed = _signed(name, values[k])
             row += [coloured(values[k], signed), overlaid(picture, values[k], signed)]
         rows.append(row)
-    write(path, png(sheet(rows)))
+    titles = ["", *(title for name in maps for title in (name, ""))] if len(maps) > 1 else []
+    write(path, png(sheet(rows, titles)))
 
 
 def _html(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
