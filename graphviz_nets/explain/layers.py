@@ -199,12 +199,18 @@ def described(graph: Graph, name: str, image: str, axes: Mapping[str, int]) -> L
     if len(shape) != 3 or len(whole) != 4:
         return None
     sides = [int(dim or 1) for k, dim in enumerate(whole) if k not in (0, axes[image])]
-    laid = _grid(places[0], sides)
-    return None if laid is None else Layer(name, axis, laid[0], True, laid[1])
+    found = laid(places[0], sides)
+    return None if found is None else Layer(name, axis, found[0], True, found[1])
 
 
-def _grid(tokens: int, sides: Sequence[int]) -> tuple[tuple[int, int], int] | None:
-    """Return how tokens lie on an image of these sides, and how many come before them."""
+def laid(tokens: int, sides: Sequence[int]) -> tuple[tuple[int, int], int] | None:
+    """Return how tokens lie on an image of these sides, and how many come before them.
+
+    Examples
+    --------
+    >>> laid(197, (224, 224)), laid(97, (64, 96)), laid(7, (64, 64))
+    (((14, 14), 1), ((8, 12), 1), None)
+    """
     high, wide = sides
     for prefix in PREFIXES:
         number = tokens - prefix
