@@ -292,6 +292,28 @@ def between(graph: Graph, starts: Sequence[str], end: str) -> tuple[Node, ...]:
     return tuple(reversed(found))
 
 
+def on_the_way(graph: Graph, name: str, target: str) -> str | None:
+    """Return a value, or what it is a transposition of where only that leads to the target; None where neither does.
+
+    Transpositions there and back are taken out when a model is prepared. A value between them that is asked for is then
+    computed beside the way.
+
+    Examples
+    --------
+    >>> op = Builder("net")
+    >>> y = op.Relu(op.input("x", "float32", (1, 2, 3, 3)))
+    >>> graph = op.graph([op.Neg(y), op.Transpose(y, perm=[0, 2, 3, 1])])
+    >>> on_the_way(graph, "Transpose", "Neg"), on_the_way(graph, "Neg", "Transpose")
+    ('Relu', None)
+    """
+    while name != target and not between(graph, [name], target):
+        node = graph.producers.get(name)
+        if node is None or node.op_type != "Transpose":
+            return None
+        name = node.inputs[0]
+    return name
+
+
 def find(model: Model, name: str) -> str:
     """Return the value that a name stands for: the output of a layer, module, scope or operation, or that value.
 
