@@ -162,6 +162,15 @@ class Explainer:
         """Return the target's value, (images, ...)."""
         return self.forward([self.target])({self.input: x, **others})[self.target]
 
+    def blank(self, x: Array) -> Array:
+        """Return zeros of the target's shape for these images; the model runs only where the shape is not known."""
+        import numpy as np
+
+        shape = self.model.graph.value(self.target).shape or ("?",)
+        if shape[0] != self.shape[0] or not all(isinstance(dim, int) for dim in shape):
+            return np.zeros_like(self.scores(x))
+        return np.zeros((len(x), *(int(dim or 1) for dim in shape[1:])), "f4")
+
     def gradient(self, x: Array, seed: Array, way: str = "gradient", **others: Array) -> Array:
         """Return what comes back to the input.
 
