@@ -116,6 +116,13 @@ def prepared(need: Need, framework: str) -> None:
         need(package)
 
 
+def same(mine: Any, theirs: Any) -> None:
+    import numpy as np
+
+    assert mine.shape == theirs.shape and np.abs(theirs).max() > 0
+    assert np.abs(mine - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
 # The net ----------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +233,34 @@ def test_maps_at_a_layer_of_one_name_are_the_same(framework: str, name: str, lay
     assert caffe.any() and np.abs(mine - caffe).max() <= 1e-4 * np.abs(caffe).max()
 
 
+@cache
+def coloured(last: bool) -> Explainer:
+    """Return a net for images of three colours, which are its input's last axis or stand before the places."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    op = Builder("coloured", opset=18)
+    x = op.input("x", "float32", (1, 10, 8, 3) if last else (1, 3, 10, 8))
+    y = op.Transpose(x, perm=[0, 3, 1, 2]) if last else x
+    for name, shape in (("a", (6, 3, 3, 3)), ("b", (8, 6, 3, 3))):
+        w = op.weight(name, shape, rng.normal(0, 0.4, shape).astype("f4").tobytes())
+        bias = op.weight(f"{name}/bias", shape[:1], rng.normal(0, 0.1, shape[:1]).astype("f4").tobytes())
+        y = op.Relu(op.Conv(y, w, bias, kernel_shape=(3, 3)))
+    head = op.weight("head", (8, 4), rng.normal(0, 1, (8, 4)).astype("f4").tobytes())
+    return Explainer(op.model([op.Gemm(op.Flatten(op.GlobalAveragePool(y), axis=1), head)]), provider="cpu")
+
+
+@pytest.mark.parametrize("name", [name for name in method if name not in REFUSED])
+def test_colours_may_be_first_or_last(name: str, need: Need) -> None:
+    """Noise included: it is drawn for the picture, not for its layout."""
+    np = need("numpy")
+    need("onnxruntime")
+    x = np.random.default_rng(1).random((2, 3, 10, 8), "f4")
+    first = explain(coloured(False), x, [1, 2], name)
+    last = explain(coloured(True), np.ascontiguousarray(x.transpose(0, 2, 3, 1)), [1, 2], name)
+    same(last if name in MAPS else last.transpose(0, 3, 1, 2), first)
+
+
 def test_a_layer_that_leads_elsewhere_is_refused(need: Need) -> None:
     """Without its gradient a map would be empty, and nobody told why."""
     np = need("numpy")
@@ -255,13 +290,6 @@ def face(high: int, wide: int) -> Any:
     with Image.open(SHARED / "images" / "faces" / "mtcnn_test1.jpg") as picture:
         pixels = np.asarray(picture.convert("RGB").resize((wide, high)), "f4")
     return np.ascontiguousarray((pixels.transpose(2, 0, 1)[None] - 127.5) / 128)
-
-
-def same(mine: Any, theirs: Any) -> None:
-    import numpy as np
-
-    assert mine.shape == theirs.shape and np.abs(theirs).max() > 0
-    assert np.abs(mine - theirs).max() <= 1e-4 * np.abs(theirs).max()
 
 
 @pytest.fixture(scope="module")
