@@ -575,3 +575,15 @@ def test_what_is_wrong_is_said(digit: Any, tmp_path: Any, more: list[str], words
     (tmp_path / "grey.yaml").write_text("channels: grey\n")
     done = command("explain", model, picture, "--preprocess", tmp_path / "grey.yaml", *more, "-o", tmp_path / "a.png")
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_layers_are_completed_in_shells() -> None:
+    from click.shell_completion import ShellComplete
+
+    from graphviz_nets.cli import explaining
+
+    words = ["--layer"]
+    shell = ShellComplete(explaining.explain, {}, "explain", "_EXPLAIN_COMPLETE")
+    found = shell.get_completions([str(FIXTURES / "lenet.prototxt"), *words], "con")
+    assert [one.value for one in found][:2] == ["conv1", "conv2"]
+    assert shell.get_completions(["missing.prototxt", *words], "con") == []

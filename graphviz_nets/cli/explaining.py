@@ -41,9 +41,10 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     from graphviz_nets.errors import GraphvizNetsError
     from graphviz_nets.explain.layers import names
 
+    source = context.params.get("source") or next(iter(context.args), None)  # what is unfinished is not parsed
     try:
-        return [name for name in names(api.load(context.params["source"])) if name.startswith(begun)][:200]
-    except (GraphvizNetsError, KeyError):
+        return [] if source is None else [name for name in names(api.load(source)) if name.startswith(begun)][:200]
+    except GraphvizNetsError:
         return []  # a shell has nowhere to show why
 
 
