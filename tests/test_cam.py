@@ -543,6 +543,10 @@ def test_maps_on_the_command_line(digit: Any, tmp_path: Any) -> None:  # noqa: F
         *common, "--method", "grad-cam", "--method", "saliency", "--layer", "conv1", "-o", tmp_path / "a.html"
     )
     assert done.returncode == 0 and "Grad-CAM" not in done.stderr and "grad-cam" in (tmp_path / "a.html").read_text()
+    # A contrast is the difference of the two, and any value can be explained.
+    saliency = ["--method", "input-x-gradient", "--target"]
+    assert np.allclose(made(*saliency, "3", "--against", "5"), made(*saliency, "3") - made(*saliency, "5"), atol=1e-5)
+    assert made(*saliency, "7", "--of", "conv2").any()
     done = command(*common, "--method", "lrp", "-o", tmp_path / "relevance.csv")
     lines = (tmp_path / "relevance.csv").read_text().splitlines()
     assert done.returncode == 0 and lines[0] == "id,relevance (lrp)" and len(lines) > 6
