@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.methods import cam, gradients
+from graphviz_nets.explain.methods import cam, gradients, perturb
 from graphviz_nets.explain.methods.table import method, seeds
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DOCS", "MAPS", "UNSIGNED", "explain", "heat", "method", "seeds"]
 
-UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED
+UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | perturb.UNSIGNED
 """Methods whose result has no sign."""
-MAPS = cam.MAPS
+MAPS = cam.MAPS | perturb.MAPS
 """Methods whose result has no channels."""
 DOCS: Mapping[str, str] = {name: (rule.__doc__ or "").partition("\n")[0] for name, rule in method.rules.items()}
 """What each method says, in a line."""
