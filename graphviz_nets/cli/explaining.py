@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,17 +35,53 @@ def _list_methods(context: click.Context, option: click.Parameter, wanted: bool)
         context.exit()
 
 
+def _complete_layer(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a layer from INPUT, for shells."""
+    from graphviz_nets import api
+    from graphviz_nets.errors import GraphvizNetsError
+    from graphviz_nets.explain.layers import names
+
+    try:
+        return [name for name in names(api.load(context.params["source"])) if name.startswith(begun)][:200]
+    except (GraphvizNetsError, KeyError):
+        return []  # a shell has nowhere to show why
+
+
 @click.command()
 @input_options
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="IMAGE...")
-@click.option("--method", "methods", multiple=True, metavar="NAME", help="What to compute (repeatable); saliency.")
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME", help="What to compute (repeatable), or all; saliency."
+)
 @click.option(
     "--target", default="top1", metavar="N|LABEL|top1", help="The class that is explained; each image's best."
 )
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=_complete_layer,
+    help="Layer, module or value that maps are made of (repeatable); the last one before the pooling.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="An option of the methods (repeatable), such as samples=50 or signed=true.",
+)
 @click.option("--preprocess", metavar="NAME|FILE", help="What is done to images; the model's own record by default.")
 @click.option("--labels", type=click.Path(path_type=Path), help="A file with a line for each class.")
-@click.option("-o", "--output", metavar="OUT.{png,npy,html}", help="File to write.")
-@click.option("--raw", is_flag=True, help="Write .npy in the method's own shape, with channels.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT.{png,npy,html,csv}",
+    help="File to write; .csv has the relevance of each layer, for render --overlay.",
+)
+@click.option(
+    "--raw", is_flag=True, help="Write .npy in the method's own shape: with channels, or at the layer's size."
+)
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=1, help="Images at a time; 1.")
 @click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where it runs; auto.")
 @click.option("--list-methods", is_flag=True, is_eager=True, expose_value=False, callback=_list_methods,
@@ -53,6 +90,8 @@ def explain(
     images: tuple[Path, ...],
     methods: tuple[str, ...],
     target: str,
+    layers: tuple[str, ...],
+    settings: tuple[str, ...],
     preprocess: str | None,
     labels: Path | None,
     output: str | None,
@@ -63,28 +102,61 @@ def explain(
     **source: Any,
 ) -> None:
     """Say which pixels of each IMAGE made INPUT decide as it does."""
-    from graphviz_nets.explain import methods as table
+    from graphviz_nets.explain.methods import method, options_of
 
-    chosen = methods or ("saliency",)
+    chosen = tuple(method) if "all" in methods else methods or ("saliency",)
     for name in chosen:
-        if table.method.find("", name) is None:
-            raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(table.method)}")
+        if method.find("", name) is None:
+            raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}, all")
     kind = Path(output or "").suffix.lower()
-    if kind not in WRITERS:
-        raise click.UsageError(f"name an output with -o: OUT{', OUT'.join(WRITERS)}")
-    if kind == ".npy" and len(chosen) > 1:
-        raise click.UsageError("an .npy file holds one method")
+    relevant = kind == ".csv"
+    if kind not in WRITERS and not relevant:
+        raise click.UsageError(f"name an output with -o: OUT{', OUT'.join([*WRITERS, '.csv'])}")
+    if raw and kind != ".npy":
+        raise click.UsageError("--raw is for .npy")
+    if kind in (".npy", ".csv") and len(chosen) > 1:
+        raise click.UsageError(f"a {kind} file holds one method")
     if not images:
         raise click.UsageError("name at least one IMAGE")
+    options = _options(settings, chosen)
+    if raw:
+        for name, given in options.items():
+            given |= {"enlarge": False} if "enlarge" in options_of(name) else {}
     model = open_model(**source, deploy=source["phase"] == "test")
-    work = _Work(model, images, preprocess, labels, batch_size, provider, source)
-    classes = work.classes(target)
-    found = {name: work.run(name, classes) for name in chosen}
-    WRITERS[kind](Path(str(output)), work, found, raw)
+    work = _Work(model, images, preprocess, labels, batch_size, provider, source, layers, relevant)
+    classes = work.target = work.classes(target)
+    if relevant:
+        _csv(Path(str(output)), work, chosen[0], classes)
+    else:
+        found = work.all(chosen, classes, options, skip="all" in methods)
+        WRITERS[kind](Path(str(output)), work, found, raw)
     if not source["quiet"]:
         for note in dict.fromkeys(work.notes):
             say(f"note: {note}")
         say(f"wrote {output}")
+
+
+def _options(settings: Sequence[str], chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of each method, read from OPTION=VALUE."""
+    import yaml
+
+    from graphviz_nets.explain.methods import options_of
+
+    found: dict[str, dict[str, Any]] = {name: {} for name in chosen}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        takers = [name for name in chosen if key in options_of(name)]
+        if not equals or not takers:
+            known = dict.fromkeys(option for name in chosen for option in options_of(name))
+            raise ConfigError(f"{text!r} sets no option of {', '.join(chosen)}", key="--set",
+                              hint=f"OPTION=VALUE; there are {', '.join(known) or 'none'}")  # fmt: skip
+        try:
+            scalar = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"{value!r} is no value", key="--set") from None
+        for name in takers:
+            found[name][key] = scalar
+    return found
 
 
 class _Work:
@@ -92,11 +164,13 @@ class _Work:
 
     def __init__(
         self, model: Model, paths: Sequence[Path], preprocess: str | None, labels: Path | None, batch: int,
-        provider: str, source: dict[str, Any],
+        provider: str, source: dict[str, Any], layers: Sequence[str] = (), relevant: bool = False,
     ) -> None:  # fmt: skip
         from graphviz_nets import api
         from graphviz_nets.explain import images as pictures
         from graphviz_nets.explain.explainer import Explainer
+        from graphviz_nets.explain.layers import find
+        from graphviz_nets.explain.relevance import values_by_id
         from graphviz_nets.graph.preprocess import Preprocess
 
         arrays = all(path.suffix.lower() == ".npy" for path in paths)
@@ -116,18 +190,26 @@ class _Work:
             model = _reopened(source, shapes)
         fixed = model.graph.value(name).shape or ()
         first = fixed[0] if isinstance(fixed[0], int) else wanted
-        self.explainer: Explainer = Explainer(model, sizes={name: (first, *self.x.shape[1:])}, provider=provider)
+        self.values = values_by_id(model) if relevant else {}
+        kept = list(self.values.values()) or [find(model, layer) for layer in layers]
+        sizes = {name: (first, *self.x.shape[1:])}
+        self.explainer: Explainer = Explainer(model, sizes=sizes, provider=provider, layers=kept)
         self.names = [path.name for path in paths] if not arrays else [f"{k}" for k in range(len(self.x))]
         self.title = model.name or Path(source["source"]).name
         self.labels = _labels(labels)
         self.notes: list[str] = []
         self.quiet = bool(source["quiet"])
         self.scores = self.explainer.scores(self.x)
+        self.target: Any = 0
 
     def classes(self, target: str) -> Any:
-        """Return the target as a class number or ``top1``."""
+        """Return the target as a class number, or as one for each image."""
+        from graphviz_nets.explain.methods.table import ranked
+
+        if target.isdigit():
+            return int(target)
         if target.removeprefix("top").isdigit():
-            return target if target.startswith("top") else int(target)
+            return ranked(self.scores, target) if self.scores.ndim > 1 else 0
         low = target.lower()
         exact = [k for k, label in enumerate(self.labels) if label.lower() == low]
         found = exact or [k for k, label in enumerate(self.labels) if low in label.lower()]
@@ -139,7 +221,27 @@ class _Work:
         what = f"{target!r} may be {near}" if found else f"no label holds {target!r}"
         raise ConfigError(what, key="--target")
 
-    def run(self, name: str, target: Any) -> Array:
+    def all(
+        self, chosen: Sequence[str], target: Any, options: Mapping[str, dict[str, Any]], skip: bool
+    ) -> dict[str, Array]:
+        """Return each method's attribution; where all are asked for, leave out those that the model has no use for."""
+        from graphviz_nets.errors import GraphvizNetsError
+        from graphviz_nets.explain.methods import QUICK
+
+        found = {}
+        for name in chosen:
+            given = ({**QUICK.get(name, {}), **options[name]}) if skip else options[name]
+            if skip and given:
+                self.notes.append(f"{name} with {', '.join(f'{key}={value}' for key, value in given.items())}")
+            try:
+                found[name] = self.run(name, target, given)
+            except GraphvizNetsError as fault:
+                if not skip:
+                    raise
+                self.notes.append(f"{name} is left out: {fault}")
+        return found
+
+    def run(self, name: str, target: Any, options: Mapping[str, Any]) -> Array:
         """Return a method's attribution of all images, with a bar on the terminal."""
         import numpy as np
 
@@ -147,16 +249,34 @@ class _Work:
 
         parts = []
         size = self.explainer.shape[0]
-        for start in _bar(range(0, len(self.x), size), name, self.quiet):
-            parts.append(explain(self.explainer, self.x[start : start + size], target, name))
+        steps = range(0, len(self.x), size)
+        self.explainer.track = (lambda inner, label: inner) if len(steps) > 1 else self._bar
+        for start in self._bar(steps, name):
+            some = slice(start, start + size)
+            chosen = target if isinstance(target, int) else target[some]
+            parts.append(explain(self.explainer, self.x[some], chosen, name, **options))
             self.notes += self.explainer.notes
         return np.concatenate(parts)
+
+    def _bar(self, steps: Sequence[Any], label: str) -> Iterator[Any]:
+        if self.quiet or len(steps) < 2 or not sys.stderr.isatty():
+            yield from steps
+            return
+        with click.progressbar(steps, label=label, file=sys.stderr) as bar:
+            yield from bar
 
     def best(self, k: int) -> list[tuple[str, float]]:
         """Return an image's five best classes and their scores."""
         flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
-        order = (-flat).argsort(kind="stable")[:5]
-        return [(self.labels[c] if c < len(self.labels) else f"class {c}", float(flat[c])) for c in order]
+        return [(self.label(c), float(flat[c])) for c in (-flat).argsort(kind="stable")[:5]]
+
+    def label(self, number: int) -> str:
+        """Return a class's name."""
+        return self.labels[number] if number < len(self.labels) else f"class {number}"
+
+    def explained(self, k: int) -> str:
+        """Return the name of the class that an image's maps explain."""
+        return self.label(self.target if isinstance(self.target, int) else int(self.target[k]))
 
     def pictures(self) -> Array:
         """Return the images as the model sees them."""
@@ -186,25 +306,38 @@ def _labels(path: Path | None) -> list[str]:
     try:
         if path.stat().st_size > LONGEST:
             raise ConvertError("a file of labels is not that large", path=str(path))
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        text = path.read_text("utf-8")
     except OSError as fault:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
     except UnicodeDecodeError:
         raise ConvertError("the labels are not text in UTF-8", path=str(path)) from None
+    numbered = re.findall(r"""^\W*(\d+)\s*:\s*(['"])(.*)\2,?\s*\}?$""", text, re.MULTILINE)
+    if numbered and [int(number) for number, *_ in numbered] == list(range(len(numbered))):
+        return [label for *_, label in numbered]  # a dictionary, as lists of ImageNet's classes often are
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _bar(steps: range, name: str, quiet: bool) -> Iterator[int]:
-    if quiet or len(steps) < 2 or not sys.stderr.isatty():
-        yield from steps
-        return
-    with click.progressbar(steps, label=name, file=sys.stderr) as bar:
-        yield from bar
-
-
-def _signed(name: str) -> bool:
+def _signed(name: str, values: Array) -> bool:
     from graphviz_nets.explain.methods import UNSIGNED
 
-    return name not in UNSIGNED
+    return name not in UNSIGNED or bool(values.min() < 0)
+
+
+def _csv(path: Path, work: _Work, name: str, target: Any) -> None:
+    """Write id,relevance of each layer."""
+    import csv
+    import io
+
+    from graphviz_nets.explain.methods import seeds
+    from graphviz_nets.explain.relevance import relevance
+    from graphviz_nets.files import write
+
+    found = relevance(work.explainer, work.x, seeds(work.scores, target), work.values, name)
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\n")
+    lines.writerow(["id", f"relevance ({name})"])
+    lines.writerows((id_, f"{value:.6g}") for id_, value in found.items())
+    write(path, out.getvalue().encode())
 
 
 def _npy(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
@@ -230,21 +363,24 @@ def _png(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
     for k, picture in enumerate(work.pictures()):
         row = [picture]
         for name, values in maps.items():
-            row += [coloured(values[k], _signed(name)), overlaid(picture, values[k], _signed(name))]
+            signed = _signed(name, values[k])
+            row += [coloured(values[k], signed), overlaid(picture, values[k], signed)]
         rows.append(row)
-    write(path, png(sheet(rows)))
+    titles = ["", *(title for name in maps for title in (name, ""))] if len(maps) > 1 else []
+    write(path, png(sheet(rows, titles)))
 
 
 def _html(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
-    from graphviz_nets.explain.gallery import Explained, page
+    from graphviz_nets.explain.gallery import Explained, Map, page
+    from graphviz_nets.explain.methods import DOCS
     from graphviz_nets.files import write
 
     maps = {name: work.maps(name, attribution) for name, attribution in found.items()}
-    shown = [
-        Explained(work.names[k], picture, work.best(k), [(n, values[k], _signed(n)) for n, values in maps.items()])
-        for k, picture in enumerate(work.pictures())
-    ]
-    write(path, page(work.title, f"{', '.join(found)}; scores before the softmax", shown).encode())
+    shown = []
+    for k, picture in enumerate(work.pictures()):
+        of_image = [Map(name, values[k], _signed(name, values[k]), DOCS[name]) for name, values in maps.items()]
+        shown.append(Explained(work.names[k], picture, work.best(k), of_image, work.explained(k)))
+    write(path, page(work.title, "Scores before the softmax; each map on a scale of its own.", shown).encode())
 
 
 WRITERS = {".png": _png, ".npy": _npy, ".html": _html}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.methods import cam, gradients, perturb
+from graphviz_nets.explain.methods import cam, gradients, perturb, rollout
 from graphviz_nets.explain.methods.table import method, seeds
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DOCS", "MAPS", "UNSIGNED", "explain", "heat", "method", "seeds"]
 
-UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | perturb.UNSIGNED
+UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | rollout.UNSIGNED | perturb.UNSIGNED
 """Methods whose result has no sign."""
-MAPS = cam.MAPS | perturb.MAPS
+MAPS = cam.MAPS | rollout.MAPS | perturb.MAPS
 """Methods whose result has no channels."""
+QUICK: Mapping[str, Mapping[str, Any]] = {"score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}}
+"""Options that keep a method short where all are run."""
 DOCS: Mapping[str, str] = {name: (rule.__doc__ or "").partition("\n")[0] for name, rule in method.rules.items()}
 """What each method says, in a line."""
 
@@ -60,12 +62,12 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
     rule = method.find("", name)
     if rule is None:
         raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}")
-    known = list(inspect.signature(rule).parameters)[3:]
+    known = options_of(name)
     for option in options:
         if option not in known:
             raise ConfigError(f"{name} has no option {option!r}", hint=f"it has {', '.join(known) or 'none'}")
     e.notes.clear()
-    found = rule(e, x, seeds(e.scores(x), target), **options)
+    found = rule(e, x, seeds(e.scores(x) if isinstance(target, str) else e.blank(x), target), **options)
     empty = sum(not one.any() for one in found)
     if empty:
         why = (
@@ -74,6 +76,17 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
         )  # fmt: skip
         e.notes.append(f"{name}: the map of {'the image' if empty == 1 else f'{empty} images'} is empty, for {why}")
     return found
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Return the names of a method's options.
+
+    Examples
+    --------
+    >>> options_of("smoothgrad")
+    ('samples', 'noise', 'random')
+    """
+    return tuple(inspect.signature(method.rules[name]).parameters)[3:]
 
 
 def heat(name: str, attribution: Array, layout: str = "nchw") -> Array:

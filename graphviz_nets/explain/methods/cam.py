@@ -9,8 +9,9 @@ enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
@@ -85,7 +86,7 @@ def grad_cam_plus_plus(op: Builder, a: str, g: str) -> str:
     return _over_places(op, op.Mul(p, share))
 
 
-def with_map(e: Explainer, name: str, signed: bool = False) -> tuple[Model, str, str]:
+def with_map(e: Explainer, name: str, signed: bool = False, enlarge: bool = True) -> tuple[Model, str, str]:
     """Return the model with the map of one of `weights` as a further output.
 
     Parameters
@@ -96,33 +97,35 @@ def with_map(e: Explainer, name: str, signed: bool = False) -> tuple[Model, str,
         Of `weights`.
     signed : bool
         Keep what speaks against the target.
+    enlarge : bool
+        Make the map as large as the image; the first layer's grid otherwise.
 
     Returns
     -------
     (model, seed, map)
-        A model that can be saved, the input that weighs the target's elements, and the map (N, *places of the image).
+        A model that can be saved, the input that weighs the target's elements, and the map (N, *places).
     """
     rule = weights.rules[name]
     model, backward = e.backward("gradient", [layer.value for layer in e.layers])
     op = Builder.of(backward.graph, model.opset_imports.get("", 18))
     op.scope = ("map",)
-    maps = []
+    maps, size = [], places(e, enlarge)
     for layer in e.layers:
         a, g = (layer.channels_first(op, one) for one in (layer.value, backward.gradients[layer.value]))
         found = op.ReduceSum(op.Mul(rule(op, a, g), a), op.constant([1]), keepdims=1)
-        maps.append(_enlarged(op, found if signed else op.Relu(found), places(e)))
+        maps.append(_enlarged(op, found if signed else op.Relu(found), size))
     total = maps[0]
     if len(maps) > 1:
-        axes = op.constant(list(range(1, 2 + len(places(e)))))
+        axes = op.constant(list(range(1, 2 + len(size))))
         amounts = [op.ReduceMax(op.Abs(one), axes, keepdims=1) for one in maps]
         total = op.Mean(*(op.Div(one, op.Add(top, op.scalar(1e-12))) for one, top in zip(maps, amounts, strict=True)))
     total = op.node("Squeeze", [total, op.constant([1])], [op.fresh(f"{e.input}/{name}")])[0]
     return model.with_graph(op.graph([*e.model.graph.outputs, total])), backward.seed, total
 
 
-def places(e: Explainer) -> tuple[int, ...]:
+def places(e: Explainer, enlarge: bool = True) -> tuple[int, ...]:
     """Return the size of the maps: the input's, or of an input without places the layer's."""
-    return e.image.grid if e.image is not None else e.layers[0].grid
+    return e.image.grid if enlarge and e.image is not None else e.layers[0].grid
 
 
 def _enlarged(op: Builder, value: str, size: Sequence[int]) -> str:
@@ -137,45 +140,45 @@ def _enlarged(op: Builder, value: str, size: Sequence[int]) -> str:
     ]
 
 
-def _mapped(name: str, e: Explainer, x: Array, seed: Array, signed: bool) -> Array:
+def _mapped(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarge: bool = True) -> Array:
     def build() -> tuple[Model, Sequence[str]]:
-        model, _, found = with_map(e, name, signed)
+        model, _, found = with_map(e, name, signed, enlarge)
         return model, [found]
 
     _, backward = e.backward("gradient", [layer.value for layer in e.layers])
-    runner = e.session(("map", name, signed), build)
+    runner = e.session(("map", name, signed, enlarge), build)
     (found,) = runner({e.input: x, backward.seed: seed}).values()
     return found
 
 
 @method("grad-cam")
-def grad_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def grad_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """Channels of a layer, weighed by their mean gradient: where is what speaks for the class (Selvaraju 2016)."""
-    return _mapped("grad-cam", e, x, seed, signed)
+    return _mapped("grad-cam", e, x, seed, signed, enlarge)
 
 
 @method("grad-cam++")
-def grad_cam_plus_plus_map(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def grad_cam_plus_plus_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """Grad-CAM that does not prefer large objects to small ones (Chattopadhay et al. 2017)."""
-    return _mapped("grad-cam++", e, x, seed, signed)
+    return _mapped("grad-cam++", e, x, seed, signed, enlarge)
 
 
 @method("xgrad-cam")
-def xgrad_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def xgrad_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """Grad-CAM with gradients weighed by the activations: its sum comes near the score (Fu et al. 2020)."""
-    return _mapped("xgrad-cam", e, x, seed, signed)
+    return _mapped("xgrad-cam", e, x, seed, signed, enlarge)
 
 
 @method("hirescam")
-def hirescam_map(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def hirescam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """Gradient times activation, place by place: only what the model used is lit (Draelos and Carin 2020)."""
-    return _mapped("hirescam", e, x, seed, signed)
+    return _mapped("hirescam", e, x, seed, signed, enlarge)
 
 
 @method("layer-cam")
-def layer_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def layer_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """Positive gradient times activation: works at early layers, too, with fine detail (Jiang et al. 2021)."""
-    return _mapped("layer-cam", e, x, seed, signed)
+    return _mapped("layer-cam", e, x, seed, signed, enlarge)
 
 
 LINEAR = frozenset({
@@ -189,7 +192,7 @@ MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 
 
 @method("cam")
-def cam_map(e: Explainer, x: Array, seed: Array, signed: bool = True) -> Array:
+def cam_map(e: Explainer, x: Array, seed: Array, signed: bool = True, enlarge: bool = True) -> Array:
     """The class's own weights on the layer before a global average pooling (Zhou et al. 2015)."""
     for layer in e.layers:
         head = between(e.model.graph, [layer.value], e.target)
@@ -201,7 +204,7 @@ def cam_map(e: Explainer, x: Array, seed: Array, signed: bool = True) -> Array:
                 f"cam needs a global average pooling and a linear head behind {layer.value!r}; there is {what}",
                 key="--method", hint="grad-cam and hirescam equal it where it is defined, and work everywhere",
             )  # fmt: skip
-    return _mapped("cam", e, x, seed, signed)
+    return _mapped("cam", e, x, seed, signed, enlarge)
 
 
 def _linear(e: Explainer, node: Node, after: int) -> bool:
@@ -247,11 +250,11 @@ def enlarged(maps: Array, size: Sequence[int]) -> Array:
     return maps
 
 
-def _averaged(e: Explainer, maps: Sequence[Array], signed: bool) -> Array:
+def _averaged(e: Explainer, maps: Sequence[Array], signed: bool, enlarge: bool) -> Array:
     """Return the layers' maps (N, *grid) at the size of the image: of several the mean, each scaled to 1."""
     import numpy as np
 
-    large = [enlarged(one if signed else np.maximum(one, 0), places(e)) for one in maps]
+    large = [enlarged(one if signed else np.maximum(one, 0), places(e, enlarge)) for one in maps]
     if len(large) > 1:
         axes = tuple(range(1, large[0].ndim))
         large = [one / (np.abs(one).max(axes, keepdims=True) + 1e-12) for one in large]
@@ -269,15 +272,15 @@ def score(values: Array, seed: Array) -> Array:
 
 
 @method("eigen-cam")
-def eigen_cam(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def eigen_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """The main component of what a layer holds: what stands out, of whatever class (Muhammad and Yeasin 2020)."""
-    return _averaged(e, [_component(a) for a, _ in _activations(e, x)], signed)
+    return _averaged(e, [_component(a) for a, _ in _activations(e, x)], signed, enlarge)
 
 
 @method("eigengrad-cam")
-def eigengrad_cam(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def eigengrad_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """The main component of gradient times activation: Eigen-CAM for a class."""
-    return _averaged(e, [_component(a * g) for a, g in _activations(e, x, seed)], signed)
+    return _averaged(e, [_component(a * g) for a, g in _activations(e, x, seed)], signed, enlarge)
 
 
 def _component(values: Array) -> Array:
@@ -301,26 +304,26 @@ def _component(values: Array) -> Array:
 
 
 @method("score-cam")
-def score_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, channels: int = 0) -> Array:
+def score_cam(
+    e: Explainer, x: Array, seed: Array, signed: bool = False, channels: int = 0, enlarge: bool = True
+) -> Array:
     """Channels, weighed by the score of the image that is masked with them; no gradient (Wang et al. 2019).
 
     `channels` is how many of a layer's channels are tried, those that vary most; 0 for all.
     """
-    return _masked(e, x, seed, signed, channels, samples=1, noise=0.0, random=0)
+    return _averaged(e, _masked(e, x, seed, channels, samples=1, noise=0.0, random=0), signed, enlarge)
 
 
 @method("ss-cam")
 def ss_cam(
     e: Explainer, x: Array, seed: Array, signed: bool = False, channels: int = 0, samples: int = 35, noise: float = 2.0,
-    random: int = 0,
+    random: int = 0, enlarge: bool = True,
 ) -> Array:  # fmt: skip
     """Score-CAM, smoothed: each mask is tried with noise, several times (Wang, Naidu et al. 2020)."""
-    return _masked(e, x, seed, signed, channels, samples, noise, random)
+    return _averaged(e, _masked(e, x, seed, channels, samples, noise, random), signed, enlarge)
 
 
-def _masked(
-    e: Explainer, x: Array, seed: Array, signed: bool, channels: int, samples: int, noise: float, random: int
-) -> Array:
+def _masked(e: Explainer, x: Array, seed: Array, channels: int, samples: int, noise: float, random: int) -> list[Array]:
     import numpy as np
 
     image = e.image
@@ -349,7 +352,7 @@ def _masked(
             share = np.exp(total - total.max(initial=-np.inf))
             maps.append(np.tensordot((share / share.sum()).astype("f4"), a[k, tried], 1))
         found.append(np.stack(maps))
-    return _averaged(e, found, signed)
+    return found
 
 
 def _unit(maps: Array) -> Array:
@@ -361,62 +364,58 @@ def _unit(maps: Array) -> Array:
 
 
 @method("ablation-cam")
-def ablation_cam(e: Explainer, x: Array, seed: Array, signed: bool = False) -> Array:
+def ablation_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
     """Channels, weighed by the share of the score that is lost without them; no gradient (Desai 2020)."""
     import numpy as np
 
     whole = score(e.scores(x), seed)
     found = []
     for layer, (a, _) in zip(e.layers, _activations(e, x), strict=True):
-        maps = []
-        for k in range(len(x)):
-            number = a.shape[1]
-            left = np.empty(number, "f4")
-            for start in e.track(range(0, number, CHUNK), f"{layer.value}, channels"):
-                keep = 1 - np.eye(number, dtype="f4")[start : start + CHUNK].reshape(-1, number, *[1] * len(layer.grid))
-                left[start : start + CHUNK] = score(_behind(e, layer, x[k], keep), seed[k])
-            maps.append(np.tensordot((whole[k] - left) / whole[k], a[k], 1))
-        found.append(np.stack(maps))
-    return _averaged(e, found, signed)
+        channels = np.eye(a.shape[1], dtype="f4").reshape(a.shape[1], -1, *[1] * len(layer.grid))
+        left = _tried(e, layer, x, seed, 1 - channels)
+        found.append(np.einsum("nk,nk...->n...", (whole[:, None] - left) / whole[:, None], a))
+    return _averaged(e, found, signed, enlarge)
 
 
 @method("recipro-cam")
-def recipro_cam(e: Explainer, x: Array, seed: Array) -> Array:
+def recipro_cam(e: Explainer, x: Array, seed: Array, enlarge: bool = True) -> Array:
     """The score that each place of a layer gets alone; no gradient (Byun and Lee 2022)."""
     import numpy as np
 
     found = []
     for layer in e.layers:
-        number = _size(layer.grid)
-        maps = np.empty((len(x), number), "f4")
-        for k in range(len(x)):
-            for start in e.track(range(0, number, CHUNK), f"{layer.value}, places"):
-                alone = np.eye(number, dtype="f4")[start : start + CHUNK].reshape(-1, 1, *layer.grid)
-                maps[k, start : start + CHUNK] = score(_behind(e, layer, x[k], alone), seed[k])
-        maps -= maps.min(1, keepdims=True)
-        found.append(maps.reshape(len(x), *layer.grid))
-    return _averaged(e, found, signed=False)
+        number = prod(layer.grid)
+        maps = _tried(e, layer, x, seed, np.eye(number, dtype="f4").reshape(number, 1, *layer.grid))
+        found.append((maps - maps.min(1, keepdims=True)).reshape(len(x), *layer.grid))
+    return _averaged(e, found, False, enlarge)
 
 
-def _size(shape: Sequence[int]) -> int:
-    from math import prod
+def _tried(e: Explainer, layer: Layer, x: Array, seed: Array, masks: Array) -> Array:
+    """Return the scores (images, masks) with a layer's values multiplied by masks."""
+    import numpy as np
 
-    return prod(shape)
+    steps = range(0, len(masks), CHUNK)
+    found = []
+    for image, weigh in zip(x, seed, strict=True):
+        chunks = (masks[start : start + CHUNK] for start in e.track(steps, f"behind {layer.value}"))
+        found.append(np.concatenate([score(values, weigh) for values in _behind(e, layer, image, chunks)]))
+    return np.stack(found)
 
 
-def _behind(e: Explainer, layer: Layer, image: Array, masks: Array) -> Array:
-    """Return the target's values with a layer's own multiplied by masks (n, C or 1, *grid or ones).
+def _behind(e: Explainer, layer: Layer, image: Array, masks: Iterable[Array]) -> Iterator[Array]:
+    """Yield the target's values with a layer's own multiplied by masks (n, C or 1, *grid or ones).
 
-    Only the part of the model behind the layer runs, and what goes around it.
+    Only the part of the model behind the layer runs again, and what goes around it.
     """
     import numpy as np
 
     value = e.forward([layer.value])({e.input: image[None]})[layer.value]
     runner = e.session(("tail", layer.value), lambda: (tail(e.model, layer.value, e.target), [e.target]))
-    given = {layer.value: value * layer.spread(masks).astype(value.dtype)}
-    if e.input in runner.model.graph.inputs:
-        given[e.input] = np.repeat(image[None], len(masks), 0)
-    return runner(given)[e.target]
+    for some in masks:
+        given = {layer.value: value * layer.spread(some).astype(value.dtype)}
+        if e.input in runner.model.graph.inputs:
+            given[e.input] = np.repeat(image[None], len(some), 0)
+        yield runner(given)[e.target]
 
 
 def tail(model: Model, start: str, end: str) -> Model:
@@ -460,7 +459,14 @@ def guided_grad_cam(e: Explainer, x: Array, seed: Array) -> Array:
 
 @method("finer-cam")
 def finer_cam(
-    e: Explainer, x: Array, seed: Array, signed: bool = False, near: int = 3, gamma: float = 1.0, base: str = "grad-cam"
+    e: Explainer,
+    x: Array,
+    seed: Array,
+    signed: bool = False,
+    near: int = 3,
+    gamma: float = 1.0,
+    base: str = "grad-cam",
+    enlarge: bool = True,
 ) -> Array:
     """What speaks for the class and not for those that are nearly as likely (Zhang et al. 2025).
 
@@ -480,7 +486,7 @@ def finer_cam(
         order = np.argsort(np.abs(flat[k] - flat[k, chosen]), kind="stable")
         others = order[order != chosen][:near]
         against[k, others] -= np.float32(gamma / len(others)) * seed[k, chosen]
-    return _mapped(base, e, x, against, signed)
+    return _mapped(base, e, x, against, signed, enlarge)
 
 
 @method("fullgrad")
