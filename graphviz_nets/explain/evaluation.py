@@ -21,7 +21,8 @@ Report: TypeAlias = "dict[str, Any]"
 
 STYLE = """
 table.measures { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: 0 0 1rem }
-.measures th, .measures td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right }
+.measures th, .measures td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap }
 .measures th:first-child { text-align: left; font-weight: normal }
 .measures thead th { color: var(--soft); font-weight: normal }
 .measures .best { font-weight: bold }
@@ -194,6 +195,20 @@ def _step(span: float) -> float:
     """Return the round number that is between a tenth and a quarter of a span, or about that."""
     power = 10.0 ** floor(log10(span / 5)) if span else 0.1
     return next(power * k for k in (1, 2, 5, 10) if span / (power * k) <= 5)
+
+
+def picture(report: Report) -> str:
+    """Return all curves of a report as one SVG file on white, two side by side."""
+    cells, place, tall = [], 0, 0
+    for k, svg in enumerate(plots(report).values()):
+        high = int(svg.partition(f'viewBox="0 0 {WIDE} ')[2].partition('"')[0])
+        place, tall = (place, max(tall, high)) if k % 2 else (place + tall, high)
+        cells.append(svg.replace("<svg ", f'<svg x="{WIDE * (k % 2)}" y="{place}" width="{WIDE}" height="{high}" ', 1))
+    wide = WIDE * min(2, len(cells))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{place + tall}" color="#1b1f24">'
+        f'<rect width="{wide}" height="{place + tall}" fill="#ffffff"/>{"".join(cells)}</svg>\n'
+    )
 
 
 def chart(title: str, across: str, along: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
