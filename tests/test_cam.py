@@ -543,6 +543,10 @@ def test_maps_on_the_command_line(digit: Any, tmp_path: Any) -> None:  # noqa: F
         *common, "--method", "grad-cam", "--method", "saliency", "--layer", "conv1", "-o", tmp_path / "a.html"
     )
     assert done.returncode == 0 and "Grad-CAM" not in done.stderr and "grad-cam" in (tmp_path / "a.html").read_text()
+    # A contrast is the difference of the two, and any value can be explained.
+    saliency = ["--method", "input-x-gradient", "--target"]
+    assert np.allclose(made(*saliency, "3", "--against", "5"), made(*saliency, "3") - made(*saliency, "5"), atol=1e-5)
+    assert made(*saliency, "7", "--of", "conv2").any()
     done = command(*common, "--method", "lrp", "-o", tmp_path / "relevance.csv")
     lines = (tmp_path / "relevance.csv").read_text().splitlines()
     assert done.returncode == 0 and lines[0] == "id,relevance (lrp)" and len(lines) > 6
@@ -575,3 +579,15 @@ def test_what_is_wrong_is_said(digit: Any, tmp_path: Any, more: list[str], words
     (tmp_path / "grey.yaml").write_text("channels: grey\n")
     done = command("explain", model, picture, "--preprocess", tmp_path / "grey.yaml", *more, "-o", tmp_path / "a.png")
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_layers_are_completed_in_shells() -> None:
+    from click.shell_completion import ShellComplete
+
+    from graphviz_nets.cli import explaining
+
+    words = ["--layer"]
+    shell = ShellComplete(explaining.explain, {}, "explain", "_EXPLAIN_COMPLETE")
+    found = shell.get_completions([str(FIXTURES / "lenet.prototxt"), *words], "con")
+    assert [one.value for one in found][:2] == ["conv1", "conv2"]
+    assert shell.get_completions(["missing.prototxt", *words], "con") == []

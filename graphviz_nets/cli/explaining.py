@@ -41,9 +41,10 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     from graphviz_nets.errors import GraphvizNetsError
     from graphviz_nets.explain.layers import names
 
+    source = context.params.get("source") or next(iter(context.args), None)  # what is unfinished is not parsed
     try:
-        return [name for name in names(api.load(context.params["source"])) if name.startswith(begun)][:200]
-    except (GraphvizNetsError, KeyError):
+        return [] if source is None else [name for name in names(api.load(source)) if name.startswith(begun)][:200]
+    except GraphvizNetsError:
         return []  # a shell has nowhere to show why
 
 
@@ -56,6 +57,8 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
 @click.option(
     "--target", default="top1", metavar="N|LABEL|top1", help="The class that is explained; each image's best."
 )
+@click.option("--against", metavar="N|LABEL", help="A class that the target is set against: what tells the two apart.")
+@click.option("--of", "value", metavar="NAME", help="The value that is explained; the first output before its softmax.")
 @click.option(
     "--layer",
     "layers",
@@ -90,6 +93,8 @@ def explain(
     images: tuple[Path, ...],
     methods: tuple[str, ...],
     target: str,
+    against: str | None,
+    value: str | None,
     layers: tuple[str, ...],
     settings: tuple[str, ...],
     preprocess: str | None,
@@ -123,12 +128,13 @@ def explain(
         for name, given in options.items():
             given |= {"enlarge": False} if "enlarge" in options_of(name) else {}
     model = open_model(**source, deploy=source["phase"] == "test")
-    work = _Work(model, images, preprocess, labels, batch_size, provider, source, layers, relevant)
-    classes = work.target = work.classes(target)
+    work = _Work(model, images, preprocess, labels, batch_size, provider, source, layers, relevant, value)
+    work.target = work.classes(target)
+    work.against = None if against is None else work.classes(against)
     if relevant:
-        _csv(Path(str(output)), work, chosen[0], classes)
+        _csv(Path(str(output)), work, chosen[0])
     else:
-        found = work.all(chosen, classes, options, skip="all" in methods)
+        found = work.all(chosen, options, skip="all" in methods)
         WRITERS[kind](Path(str(output)), work, found, raw)
     if not source["quiet"]:
         for note in dict.fromkeys(work.notes):
@@ -165,6 +171,7 @@ class _Work:
     def __init__(
         self, model: Model, paths: Sequence[Path], preprocess: str | None, labels: Path | None, batch: int,
         provider: str, source: dict[str, Any], layers: Sequence[str] = (), relevant: bool = False,
+        value: str | None = None,
     ) -> None:  # fmt: skip
         from graphviz_nets import api
         from graphviz_nets.explain import images as pictures
@@ -193,7 +200,8 @@ class _Work:
         self.values = values_by_id(model) if relevant else {}
         kept = list(self.values.values()) or [find(model, layer) for layer in layers]
         sizes = {name: (first, *self.x.shape[1:])}
-        self.explainer: Explainer = Explainer(model, sizes=sizes, provider=provider, layers=kept)
+        about = None if value is None else find(model, value)
+        self.explainer: Explainer = Explainer(model, about, sizes, provider, layers=kept)
         self.names = [path.name for path in paths] if not arrays else [f"{k}" for k in range(len(self.x))]
         self.title = model.name or Path(source["source"]).name
         self.labels = _labels(labels)
@@ -201,6 +209,7 @@ class _Work:
         self.quiet = bool(source["quiet"])
         self.scores = self.explainer.scores(self.x)
         self.target: Any = 0
+        self.against: Any = None
 
     def classes(self, target: str) -> Any:
         """Return the target as a class number, or as one for each image."""
@@ -221,9 +230,16 @@ class _Work:
         what = f"{target!r} may be {near}" if found else f"no label holds {target!r}"
         raise ConfigError(what, key="--target")
 
-    def all(
-        self, chosen: Sequence[str], target: Any, options: Mapping[str, dict[str, Any]], skip: bool
-    ) -> dict[str, Array]:
+    def seed(self, some: slice) -> Array:
+        """Return what weighs the target's elements for some of the images."""
+        from graphviz_nets.explain.methods import seeds
+
+        blank = self.explainer.blank(self.x[some])
+        parts = [seeds(blank, one if isinstance(one, int) else one[some])
+                 for one in (self.target, self.against) if one is not None]  # fmt: skip
+        return parts[0] if len(parts) == 1 else parts[0] - parts[1]
+
+    def all(self, chosen: Sequence[str], options: Mapping[str, dict[str, Any]], skip: bool) -> dict[str, Array]:
         """Return each method's attribution; where all are asked for, leave out those that the model has no use for."""
         from graphviz_nets.errors import GraphvizNetsError
         from graphviz_nets.explain.methods import QUICK
@@ -234,14 +250,14 @@ class _Work:
             if skip and given:
                 self.notes.append(f"{name} with {', '.join(f'{key}={value}' for key, value in given.items())}")
             try:
-                found[name] = self.run(name, target, given)
+                found[name] = self.run(name, given)
             except GraphvizNetsError as fault:
                 if not skip:
                     raise
                 self.notes.append(f"{name} is left out: {fault}")
         return found
 
-    def run(self, name: str, target: Any, options: Mapping[str, Any]) -> Array:
+    def run(self, name: str, options: Mapping[str, Any]) -> Array:
         """Return a method's attribution of all images, with a bar on the terminal."""
         import numpy as np
 
@@ -253,8 +269,7 @@ class _Work:
         self.explainer.track = (lambda inner, label: inner) if len(steps) > 1 else self._bar
         for start in self._bar(steps, name):
             some = slice(start, start + size)
-            chosen = target if isinstance(target, int) else target[some]
-            parts.append(explain(self.explainer, self.x[some], chosen, name, **options))
+            parts.append(explain(self.explainer, self.x[some], self.seed(some), name, **options))
             self.notes += self.explainer.notes
         return np.concatenate(parts)
 
@@ -276,7 +291,9 @@ class _Work:
 
     def explained(self, k: int) -> str:
         """Return the name of the class that an image's maps explain."""
-        return self.label(self.target if isinstance(self.target, int) else int(self.target[k]))
+        both = [self.label(one if isinstance(one, int) else int(one[k]))
+                for one in (self.target, self.against) if one is not None]  # fmt: skip
+        return " against ".join(both)
 
     def pictures(self) -> Array:
         """Return the images as the model sees them."""
@@ -323,16 +340,15 @@ def _signed(name: str, values: Array) -> bool:
     return name not in UNSIGNED or bool(values.min() < 0)
 
 
-def _csv(path: Path, work: _Work, name: str, target: Any) -> None:
+def _csv(path: Path, work: _Work, name: str) -> None:
     """Write id,relevance of each layer."""
     import csv
     import io
 
-    from graphviz_nets.explain.methods import seeds
     from graphviz_nets.explain.relevance import relevance
     from graphviz_nets.files import write
 
-    found = relevance(work.explainer, work.x, seeds(work.scores, target), work.values, name)
+    found = relevance(work.explainer, work.x, work.seed(slice(None)), work.values, name)
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
     lines.writerow(["id", f"relevance ({name})"])
