@@ -102,8 +102,7 @@ def _area(curves: Array) -> Measure:
     """Return the areas under curves over 0 to 1, by trapezoids."""
     import numpy as np
 
-    at = np.linspace(0, 1, curves.shape[1])
-    return Measure(np.trapezoid(curves, at, axis=1), curves, at)
+    return Measure((curves[:, 1:] + curves[:, :-1]).mean(1) / 2, curves, np.linspace(0, 1, curves.shape[1]))
 
 
 @metric("road")

@@ -27,7 +27,10 @@ UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | rollout.UNSIGNED | perturb.UNSIGN
 """Methods whose result has no sign."""
 MAPS = cam.MAPS | rollout.MAPS | perturb.MAPS
 """Methods whose result has no channels."""
-QUICK: Mapping[str, Mapping[str, Any]] = {"score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}}
+QUICK: Mapping[str, Mapping[str, Any]] = {
+    "score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}, "rise": {"samples": 500},
+    "d-rise": {"samples": 500}, "kernel-shap": {"samples": 300}, "lime": {"samples": 300},
+}  # fmt: skip
 """Options that keep a method short where all are run."""
 DOCS: Mapping[str, str] = {name: (rule.__doc__ or "").partition("\n")[0] for name, rule in method.rules.items()}
 """What each method says, in a line."""

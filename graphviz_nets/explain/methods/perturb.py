@@ -146,7 +146,7 @@ def each(x: Array, base: Array, seed: Array) -> Iterator[tuple[Array, Array, Arr
 
 @method("occlusion")
 def occlusion(
-    e: Explainer, x: Array, seed: Array, window: int | tuple[int, ...] = 0, stride: int | tuple[int, ...] = 0,
+    e: Explainer, x: Array, seed: Array, window: int | Sequence[int] = 0, stride: int | Sequence[int] = 0,
     baseline: Array | float | str = 0.0,
 ) -> Array:  # fmt: skip
     """The score's fall when a window is covered, the mean of the windows over a place (Zeiler and Fergus 2013).
@@ -179,8 +179,8 @@ def occlusion(
     return np.stack(found).astype("f4")
 
 
-def _sides(given: int | tuple[int, ...], usual: list[int]) -> tuple[int, ...]:
-    sides = tuple(given) if isinstance(given, tuple) else (given,) * len(usual)
+def _sides(given: int | Sequence[int], usual: list[int]) -> tuple[int, ...]:
+    sides = (given,) * len(usual) if isinstance(given, int) else tuple(given)
     if len(sides) != len(usual) or min(sides) < 0:
         raise ConfigError(f"{given} are no sides of a window", hint=f"a number, or {len(usual)} of them")
     return tuple(side or other for side, other in zip(sides, usual, strict=True))
