@@ -142,12 +142,15 @@ def close(a: Any, b: Any, limit: float = 1e-5) -> None:
     ("window", "stride"), [((4, 3), (3, 2)), ((12, 10), (1, 1)), ((5, 5), (5, 5)), ((1, 1), (1, 1))]
 )
 def test_occlusion_agrees_with_captum(window: tuple[int, int], stride: tuple[int, int], net: Any, need: Need) -> None:
-    captum = need("captum.attr")
+    np, captum = need("numpy"), need("captum.attr")
     module, x, e = net
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = captum.Occlusion(module[:-1]).attribute(x, (3, *window), strides=(3, *stride), target=2, baselines=0.3)
-    close(explain(e, x.numpy(), 2, "occlusion", window=window, stride=stride, baseline=0.3), theirs[:, 0].numpy())
+    for base in (0.3, x.flip(2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            peer = captum.Occlusion(module[:-1])
+            theirs = peer.attribute(x, (3, *window), strides=(3, *stride), target=2, baselines=base)
+        found = explain(e, x.numpy(), 2, "occlusion", window=window, stride=stride, baseline=np.asarray(base))
+        close(found, theirs[:, 0].numpy())
 
 
 def test_rise_is_its_formula(net: Any, need: Need) -> None:

@@ -50,19 +50,19 @@ def ground(e: Explainer, x: Array, baseline: Array | float | str) -> Array:
     """Return what stands where inputs are masked, of the shape of `x`."""
     import numpy as np
 
-    if baseline == "blur":
-        return blurred(e, x)
     if isinstance(baseline, str):
-        raise ConfigError(f"{baseline!r} is no baseline", hint="a number, an array, or blur")
+        if baseline != "blur":
+            raise ConfigError(f"{baseline!r} is no baseline", hint="a number, an array, or blur")
+        return blurred(e, x)
     return np.broadcast_to(np.asarray(baseline, "f4"), x.shape)
 
 
 def blurred(e: Explainer, x: Array, size: int = 11, sigma: float = 5.0) -> Array:
-    """Return inputs under a Gaussian of this size at every place; borders are mirrored."""
+    """Return inputs under a Gaussian of this size at every place, borders mirrored; 0 where there are no places."""
     import numpy as np
 
     if e.image is None:
-        return x
+        return np.zeros_like(x)
     kernel = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).astype("f4")
     for axis in (axis for axis in range(1, x.ndim) if axis != e.image.axis):
