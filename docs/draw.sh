@@ -30,7 +30,7 @@ draw llama3_tb.png "$made/llama3_8b.onnx" --scale 1 --title "Llama-3-8B"
 draw mixtral_tb.png "$made/mixtral_8x7b.onnx" --scale 1 --title "Mixtral-8x7B"
 
 gunzip -c "$models/caffe/squeezenet/squeezenet_v1.0_dc.caffemodel.gz" >"$made/squeezenet.caffemodel"
-for method in saliency input-x-gradient smoothgrad integrated-gradients guided-backprop deeplift lrp; do
+for method in saliency input-x-gradient smoothgrad integrated-gradients guided-backprop deeplift lrp occlusion rise kernel-shap lime; do
   .venv/bin/graphviz-nets explain -q "$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" \
     "$models/images/both_dog_cat.png" --weights "$made/squeezenet.caffemodel" --preprocess caffe \
     --labels "$models/labels/synset_words.txt" --target "bull mastiff" --method "$method" -o "docs/pictures/explain_$method.png"
