@@ -61,3 +61,4 @@ squeezenet=("$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" --weig
 explain docs/pictures/explain_cam_fine.png "${squeezenet[@]}" --layer fire5/concat --method layer-cam --method guided-grad-cam --method fullgrad
 explain "$made/relevance.csv" "${squeezenet[@]}" --method lrp
 draw explain_relevance.png "${squeezenet[0]}" --overlay "$made/relevance.csv" --depth 1 --rankdir LR --aspect 16:9 --scale 1
+.venv/bin/python docs/sheets.py
