@@ -37,7 +37,7 @@ for method in saliency input-x-gradient smoothgrad integrated-gradients guided-b
 done
 draw pytorch_unet.png tests.cases.torch_modules:unet --input-shape 1,3,64,64 --rankdir LR --depth all --aspect 5:2 --scale 1 --title "A U-Net, from its nn.Module"
 draw keras_resnet8.png "$models/tensorflow/keras/mlperftiny_cifar10_resnet8.h5" --scale 1
-draw basic_pitch.png "$models/tensorflow/savedmodel/basic_pitch_nmp" --scale 1
+draw basic_pitch.png "$models/tensorflow/savedmodel/basic_pitch_nmp" --depth 1 --scale 1
 if .venv/bin/python -c "import tensorflow" 2>/dev/null; then
   .venv/bin/python benchmarks/scoped.py "$made/three_layers"
   draw tensorflow_scopes.png "$made/three_layers" --show shapes,params
