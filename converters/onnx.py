@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ParseError
-from graphviz_nets.graph import proto
 from graphviz_nets.graph.ir import Graph, Model, Node, Shape, Value
 from graphviz_nets.graph.scopes import Path as ScopePath
 from graphviz_nets.graph.scopes import Scope
@@ -110,6 +109,8 @@ class Onnx:
         LimitError
             Over 2 GiB or a million nodes.
         """
+        from graphviz_nets.graph import proto  # not for every file that is only looked at
+
         place = str(path)
         content = proto.load(place) if data is None else data
         if content.startswith(POINTER):
@@ -186,8 +187,11 @@ def _common(paths: Sequence[ScopePath]) -> ScopePath:
 
 
 def _path(name: str) -> ScopePath:
-    """Return the parts of a path; PyTorch writes a class behind each, after a colon."""
-    parts = (part.partition(": ")[0].strip() for part in name.split("/"))
+    """Return the parts of a path; PyTorch writes a class behind each, after a colon.
+
+    TensorFlow Lite joins the names of all that it has made one, the last operation's first, by ``;``.
+    """
+    parts = (part.partition(": ")[0].strip() for part in name.partition(";")[0].split("/"))
     return tuple(part for part in parts if part)
 
 

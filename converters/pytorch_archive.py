@@ -14,8 +14,6 @@ from graphviz_nets.graph.ir import ITEM_BITS, Tensor
 
 from .pytorch_pickle import Storage, Stored, walk
 
-MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
-"""A pickled number that the older files begin with."""
 MEMBER = 256 << 20
 """Bytes of code, JSON or pickle in one archive member."""
 MEMBERS = 200_000

@@ -12,9 +12,8 @@ from graphviz_nets.graph.ir import Model
 
 from .onnx import reshape
 from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
-from .tensorflow_graph import to_model
-from .tensorflow_keras import open_keras
-from .tensorflow_run import joined, layer_names, of_object, runnable, translated
+
+# Every file is shown to every converter: what opens them is imported where one is opened.
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,25 @@ class Converter:
         """
         kind, _ = kind_of(path, _head(path, data))
         if kind in ("keras", "hdf5"):
+            from .tensorflow_keras import open_keras
+
             return open_keras(path, data, options)
+        from .tensorflow_graph import to_model
+        from .tensorflow_names import plain, renamed, variable_names
+
         source = read(path, data, kind or "graph", options.tag)
         signature = chosen(source, options.signature)
         drawn = to_model(source, path, options, signature)
+        paths = plain(drawn, variable_names(drawn))
         if not options.deploy:
-            return drawn
+            return renamed(drawn, paths)
+        from .tensorflow_run import runnable
+
         try:
-            found = runnable(drawn, path, data, kind, signature, options.tag or "serve")
+            found = renamed(runnable(drawn, path, data, kind, signature, options.tag or "serve"), paths)
         except (ConvertError, MissingExtra) as fault:
-            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {fault.message}; it is the structure only"))
+            problem = f"{path.name}: {fault.message}; it is the structure only"
+            return replace(renamed(drawn, paths), problems=(*drawn.problems, problem))
         return reshape(found, options.input_shapes) if options.input_shapes else found
 
     def takes(self, thing: object) -> bool:
@@ -65,12 +73,16 @@ class Converter:
 
         What it is called with is part of the object, so `args` and `kwargs` do not matter.
         """
+        from .tensorflow_graph import to_model
+        from .tensorflow_names import joined, layer_names, plain, renamed
+        from .tensorflow_run import of_object, translated
+
         frozen = of_object(thing)
         name = str(getattr(thing, "name", "model"))
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
         source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
         drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
-        found = joined(translated(frozen, drawn), drawn, layer_names(thing))
+        found = renamed(joined(translated(frozen, drawn), drawn), plain(drawn, layer_names(thing)))
         return reshape(found, options.input_shapes) if options.input_shapes else found
 
 

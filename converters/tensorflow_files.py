@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ConvertError, LimitError, MissingExtra, ParseError
-from graphviz_nets.graph import proto
-
-from .prototxt import decode
 
 MOST_NODES = 1_000_000
 MOST_FILES = 10_000
 """Entries of a log folder that are looked at."""
+LEVELS = 3
+"""Levels of folders below a log folder that are looked at: an experiment, a run, train and validation."""
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _NODE = re.compile(rb"^\s*(?:node|library|meta_info_def|graph_def)\s*:?\s*[{<]", re.MULTILINE)
@@ -154,6 +155,8 @@ def parsed(message: Any, data: bytes, path: Path) -> Any:
 
 
 def _content(path: Path, data: bytes | None) -> bytes:
+    from graphviz_nets.graph import proto
+
     return proto.load(str(path)) if data is None else data
 
 
@@ -180,6 +183,8 @@ def _meta(path: Path, data: bytes | None, tag: str | None) -> Source:
 
 def _text(path: Path, data: bytes | None, tag: str | None) -> Source:
     from google.protobuf import text_format
+
+    from .prototxt import decode
 
     text = decode(_content(path, data), str(path))
     whole = re.search(r"^(?:meta_info_def|graph_def)\s*[:{<]", text, re.MULTILINE) is not None
@@ -241,7 +246,7 @@ def meta_of(folder: Path) -> Path:
         raise ConvertError("the checkpoint folder has no .meta file, so no graph", path=str(folder))
     note = folder / "checkpoint"
     if note.is_file():
-        text = proto.load(str(note))[: 1 << 20].decode(errors="replace")
+        text = _content(note, None)[: 1 << 20].decode(errors="replace")
         found = re.search(r'^model_checkpoint_path: "([^"\n]{1,400})"', text, re.MULTILINE)
         named = f"{found.group(1).rpartition('/')[2]}.meta" if found is not None else ""
         if named in names:  # a name in this folder, wherever the checkpoint was when it was written
@@ -253,17 +258,24 @@ def meta_of(folder: Path) -> Path:
 
 
 def _event_files(folder: Path) -> Iterator[Path]:
-    waiting, seen = [folder], 0
+    """Yield the event files of a log folder: of itself, and of folders up to `LEVELS` levels below it."""
+    waiting, seen = deque([(folder, 0)]), 0
     while waiting:
-        here = waiting.pop()
-        for item in sorted(here.iterdir()):
+        here, depth = waiting.popleft()
+        for item in _entries(here, MOST_FILES - seen):
             seen += 1
-            if seen > MOST_FILES:
-                return
-            if item.is_dir() and not item.is_symlink():
-                waiting.append(item)
-            elif "tfevents" in item.name and item.is_file():
+            if "tfevents" in item.name and item.is_file():
                 yield item
+            elif depth < LEVELS and item.is_dir() and not item.is_symlink():
+                waiting.append((item, depth + 1))
+
+
+def _entries(folder: Path, most: int) -> list[Path]:
+    """Return what is in a folder, sorted, at most so much; nothing where it may not be read."""
+    try:
+        return sorted(islice(folder.iterdir(), most))
+    except OSError:
+        return []
 
 
 def records(data: bytes) -> Iterator[tuple[int, bytes | None]]:

@@ -16,12 +16,11 @@ from typing import Any
 
 from graphviz_nets.errors import ConvertError, MissingExtra
 from graphviz_nets.graph import proto
-from graphviz_nets.graph.ir import Model, Node, Shape, Value
-from graphviz_nets.graph.scopes import Path as ScopePath
-from graphviz_nets.graph.scopes import Scope, parents
+from graphviz_nets.graph.ir import Model, Shape
 
 from .tensorflow_files import Signature, meta_of
 from .tensorflow_graph import CALLS, needed
+from .tensorflow_names import joined
 
 OPSET = 18
 """The newest that tf2onnx writes."""
@@ -111,15 +110,19 @@ def _saved_model(tf: Any, folder: Path, signature: Signature | None, tag: str) -
         raise ConvertError("the SavedModel has no signature to run", path=str(folder))
     v1 = tf.compat.v1
     inputs, outputs = tuple(signature.inputs.values()), tuple(signature.outputs.values())
-    with tf.Graph().as_default(), v1.Session() as session:
-        v1.saved_model.load(session, [tag], str(folder))
-        graph = _constant(v1, session, outputs)
-    known = {function.signature.name for function in graph.library.function}
-    called = {node.attr["f"].func.name for node in graph.node if node.op in CALLS}
-    if called <= known:
-        return Frozen(graph, inputs, outputs)
-    # It has lost functions, as of what Keras 3 exports.
-    found = _constants(tf.saved_model.load(str(folder), tags=[tag]).signatures[signature.name])
+    try:
+        with tf.Graph().as_default(), v1.Session() as session:
+            v1.saved_model.load(session, [tag], str(folder))
+            graph = _constant(v1, session, outputs)
+        known = {function.signature.name for function in graph.library.function}
+        called = {node.attr["f"].func.name for node in graph.node if node.op in CALLS}
+        if called <= known:
+            return Frozen(graph, inputs, outputs)
+    except tf.errors.FailedPreconditionError:  # variables without a value, as of a Keras 3 model
+        pass
+    # It has lost functions, as of what Keras 3 exports, or values.
+    whole = tf.saved_model.load(str(folder), tags=[tag])  # holds the variables while they are read
+    found = _constants(whole.signatures[signature.name])
     return replace(found, outputs=found.outputs[: len(outputs)])
 
 
@@ -197,7 +200,7 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
 
     nodes = needed(frozen.graph.node, frozen.inputs, frozen.outputs)
     for k, node in enumerate(nodes):
-        if node.op == "Placeholder" and f"{node.name}:0" in frozen.inputs:
+        if node.op == "Placeholder" and f"{node.name}:0" in frozen.inputs and node.name in drawn.graph.values:
             nodes[k] = node = node.__class__.FromString(node.SerializeToString())
             _shape(node.attr["shape"].shape, drawn.graph.value(node.name).shape)
     graph = frozen.graph.__class__()
@@ -278,85 +281,3 @@ def _constants(function: Any) -> Frozen:
     frozen = convert_variables_to_constants_v2(function)
     names = tuple(x.name for x in frozen.inputs), tuple(x.name for x in frozen.outputs)
     return Frozen(frozen.graph.as_graph_def(), *names)
-
-
-# Names ------------------------------------------------------------------------------------------------------------
-
-
-def layer_names(thing: Any) -> frozenset[str]:
-    """Return the names of a Keras model's layers, those of models inside it too; of anything else, nothing."""
-    found: set[str] = set()
-    waiting = [thing]
-    while waiting:
-        for one in getattr(waiting.pop(), "layers", ()):
-            if one.name not in found:
-                found.add(one.name)
-                waiting.append(one)
-    return frozenset(found)
-
-
-def _plain(path: ScopePath, names: frozenset[str]) -> ScopePath:
-    """Return a path with layers called as they are: TensorFlow numbers the scope of a layer's second call."""
-    short = (re.sub(r"_\d+$", "", part) for part in path)
-    return tuple(one if one in names and part not in names else part for part, one in zip(path, short, strict=True))
-
-
-def joined(model: Model, drawn: Model, names: frozenset[str] = frozenset()) -> Model:
-    """Return tf2onnx's model with the scopes of the TensorFlow graph, by the names that it keeps in its nodes.
-
-    tf2onnx numbers what it adds (``a/b/Conv2D__7``) and puts the calls before a name; a node without a name that the
-    graph knows stands where its neighbours are. `names` are those of a Keras model's layers.
-    """
-    known = {node.id: node.scope for node in drawn.graph.nodes} | {
-        name: tuple(part for part in name.split("/")[:-1]) for name in drawn.graph.initializers
-    }
-    paths = {path[:size] for path in known.values() for size in range(1, len(path) + 1)}
-    placed: dict[str, ScopePath] = {}
-    nodes = []
-    for node in model.graph.nodes:
-        own = _merged(node, drawn) or _place(node.name or node.id, known, paths)
-        if own is None:
-            near = [placed[name] for name in node.inputs if name in placed]
-            own = near[0] if near else ()
-        own = _plain(own, names)
-        placed.update(dict.fromkeys(node.outputs, own))
-        nodes.append(node.moved(own))
-    scopes = {
-        own: drawn.scopes.get(own) or Scope(own)
-        for own in dict.fromkeys(p for node in nodes for p in (*parents([node.scope]), node.scope) if p)
-    }
-    graph = replace(model.graph, name=drawn.name, nodes=tuple(nodes), values=_batched(model, drawn))
-    return replace(model, graph=graph, framework="tensorflow", scopes=scopes, problems=drawn.problems)
-
-
-def _merged(node: Node, drawn: Model) -> ScopePath | None:
-    """Return the scope of a convolution that TensorFlow has put into the scaling after it, whose name it now has."""
-    here = drawn.graph.by_id.get(re.sub(r"__\d+$", "", node.name))
-    if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or here is None or here.op_type != "Mul":
-        return None
-    makers = [drawn.graph.producers[name] for name in here.inputs if name in drawn.graph.producers]
-    return next((maker.scope for maker in makers if "Conv" in maker.op_type or maker.op_type == "MatMul"), None)
-
-
-def _place(name: str, known: dict[str, ScopePath], paths: set[ScopePath]) -> ScopePath | None:
-    """Return the scope of the longest beginning of a name that the graph knows."""
-    plain = re.sub(r"__\d+$", "", re.sub(r"(?:_quant|_dequant|_raw_output_\w*)$", "", name))
-    parts = [part for part in plain.split("/") if not re.fullmatch(r"(?:Stateful)?PartitionedCall(?:_\d+)?", part)]
-    whole = "/".join(parts)
-    for one in (plain, whole):
-        if one in known:
-            return known[one]
-    own = tuple(parts)
-    while own and own not in paths:
-        own = own[:-1]
-    return own or None
-
-
-def _batched(model: Model, drawn: Model) -> dict[str, Value]:
-    """Return the values with the shapes of inputs as the TensorFlow graph has them, where tf2onnx made names up."""
-    values = dict(model.graph.values)
-    for name in model.graph.inputs:
-        old, stated = values.get(name), drawn.graph.value(name).shape
-        if old is not None and old.shape is not None and stated is not None and len(stated) == len(old.shape):
-            values[name] = replace(old, shape=stated)
-    return values

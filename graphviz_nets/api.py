@@ -43,7 +43,7 @@ def load(
         and is imported.
     given : Options, optional
         Input options (`source`, `phase`, `stages`, `level`, `net`, `input_shapes`, `weights`, `random_weights`,
-        `deploy`); or give them as keywords.
+        `layout`, `deploy`); or give them as keywords.
     args, kwargs
         What a live module's ``forward`` is called with; `input_shapes` makes them otherwise.
     data : bytes, optional
@@ -68,18 +68,26 @@ def load(
     from graphviz_nets.graph import shapes
 
     chosen = replace(given, **more) if given is not None else options(**more)
+    model = shapes.infer(_opened(path, chosen, args, kwargs, data))
+    return model if chosen.layout is None else with_layout(model, chosen.layout)
+
+
+def _opened(path: Any, chosen: Options, args: Sequence[Any], kwargs: Mapping[str, Any], data: bytes | None) -> Model:
+    """Return what the converter makes of a file, or of a model in memory."""
     pytorch = plugins.resolve("converters", "pytorch")
     if not isinstance(path, (str, os.PathLike)):
-        return shapes.infer(_in_memory(path, args, kwargs, chosen))
+        return _in_memory(path, args, kwargs, chosen)
     if pytorch.names_object(os.fspath(path)):
-        return shapes.infer(pytorch.of_module(path, args, kwargs, chosen))
+        found: Model = pytorch.of_module(path, args, kwargs, chosen)
+        return found
     place = Path(path)
     converter = converter_of(place, chosen.source, data)
     if chosen.weights is not None and converter.name not in ("caffe", "pytorch"):
         raise ConfigError("a weight file goes with a Caffe net or a PyTorch model", key="--weights")
     if chosen.random_weights is not None and converter.name != "caffe":
         raise ConfigError("random weights go with a Caffe net", key="--random-weights", hint="leave it out")
-    return shapes.infer(converter.open(place, data, chosen))
+    found = converter.open(place, data, chosen)
+    return found
 
 
 def _in_memory(thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], chosen: Options) -> Model:
@@ -248,6 +256,25 @@ def save(model: Model, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     proto.write(model, target)
     return target
+
+
+def with_layout(model: Model, layout: str) -> Model:
+    """Return the model with its images in a layout, ``nchw`` or ``nhwc``, at its inputs and outputs of four axes.
+
+    Raises
+    ------
+    ConfigError
+        When no input has four axes.
+
+    Examples
+    --------
+    >>> model = with_layout(load("fixtures/caffe/lenet.prototxt"), "nhwc")
+    >>> model.graph.value("data").shape, model.graph.nodes[0].op_type
+    ((64, 28, 28, 1), 'Transpose')
+    """
+    from graphviz_nets.graph import channels, shapes
+
+    return shapes.infer(channels.with_layout(model, layout))
 
 
 def export_attribution(model: Model, method: str = "saliency") -> tuple[Model, str, str]:

@@ -10,9 +10,10 @@ from typing import Any
 from graphviz_nets.errors import ConfigError
 
 RANKDIRS = ("TB", "BT", "LR", "RL")
+LAYOUTS = ("nchw", "nhwc")
 SHOWN = ("shapes", "params", "macs", "attrs")
 GROUPS = ("auto", "scopes", "none")
-KEPT = ("in-place", "activations", "constants", "shapes", "weights")
+KEPT = ("in-place", "activations", "constants", "shapes", "weights", "identities", "layout")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Options:
         Seed of random numbers for weights that no file has; None leaves them without data.
     deploy : bool
         Leave out what only training needs: losses become what they compare, labels go.
+    layout : {"nchw", "nhwc"} or None
+        How the axes of the model's images are ordered, in and out; None leaves them as they are in the file.
     signature, tag : str or None
         Of a SavedModel: which of its functions, and which of its graphs.
     rankdir : {"TB", "BT", "LR", "RL"}
@@ -73,6 +76,7 @@ class Options:
     weights: Path | None = None
     random_weights: int | None = None
     deploy: bool = False
+    layout: str | None = None
     signature: str | None = None
     tag: str | None = None
     rankdir: str = "TB"
@@ -102,6 +106,8 @@ class Options:
         _one_of("rankdir", self.rankdir, RANKDIRS)
         _one_of("group", self.group, GROUPS)
         _one_of("phase", self.phase, ("train", "test"))
+        if self.layout is not None:
+            _one_of("layout", self.layout, LAYOUTS)
         for name in self.show:
             _one_of("show", name, SHOWN)
         for name in self.keep:

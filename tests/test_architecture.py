@@ -240,6 +240,14 @@ def test_import_loads_the_standard_library_only() -> None:
     assert loaded <= {"graphviz_nets", *sys.stdlib_module_names}
 
 
+def test_a_file_is_matched_without_what_opens_other_frameworks() -> None:
+    loaded = loaded_by("from graphviz_nets.api import load; load('fixtures/caffe/lenet.prototxt')")
+    ours = {name.rpartition(".")[2] for name in loaded if name.startswith("graphviz_nets.converters.")}
+    others = {name for name in ours if not name.startswith("caffe") and name not in ("hdf5", "prototxt")}
+    assert others == {"onnx", "pytorch", "tensorflow", "tensorflow_files"}
+    assert "graphviz_nets.graph.proto" not in loaded
+
+
 def test_no_module_loads_a_heavy_one() -> None:
     """What the rule over ``ast`` cannot see: a heavy module behind a light one."""
     names = sorted(NAMES - {"graphviz_nets.__main__"})

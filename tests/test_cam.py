@@ -24,7 +24,7 @@ from graphviz_nets.graph.ir import Model
 
 from . import real_nets
 from .conftest import ALL
-from .test_explain import FIXTURES, exported, one_conv, vision  # noqa: F401
+from .test_explain import FIXTURES, command, digit, exported, one_conv, vision  # noqa: F401
 
 Need = Callable[[str], Any]
 FAMILY = [*cam.MAPS, "guided-grad-cam"]
@@ -462,7 +462,7 @@ def test_the_part_behind_a_layer_keeps_what_goes_around_it() -> None:
     mask = np.array([1, 0, 1, 1], "f4").reshape(1, 4, 1, 1)
     held = explainer.forward([inner])({"x": image})[inner]
     expected = np.maximum(held * mask + image, 0).mean((2, 3))
-    found = cam._behind(explainer, explainer.layers[0], image[0], mask)
+    (found,) = cam._behind(explainer, explainer.layers[0], image[0], [mask])
     assert np.abs(found - expected).max() <= 1e-5
 
 
@@ -518,3 +518,76 @@ def test_relevance_is_handed_from_layer_to_layer() -> None:
     assert found["ip2"] == pytest.approx(abs(score), rel=1e-5)
     with pytest.raises(ConfigError, match="gives no relevance"):
         relevance(explainer, x, seed, values, "grad-cam")
+
+
+# The command line -------------------------------------------------------------------------------------------------
+
+
+def test_maps_on_the_command_line(digit: Any, tmp_path: Any) -> None:  # noqa: F811
+    import numpy as np
+
+    model, picture = digit
+    (tmp_path / "grey.yaml").write_text("channels: grey\nscale: 0.00390625\n")
+    common = ["explain", model, picture, "--preprocess", tmp_path / "grey.yaml"]
+
+    def made(*more: Any) -> Any:
+        done = command(*common, *more, "-o", tmp_path / "a.npy")
+        assert done.returncode == 0, done.stderr
+        return np.load(tmp_path / "a.npy")
+
+    assert made("--method", "grad-cam").shape == (1, 28, 28)
+    assert made("--method", "grad-cam", "--raw").shape == (1, 8, 8)  # conv2, before its pooling
+    early = made("--method", "hirescam", "--layer", "conv1", "--raw", "--set", "signed=true")
+    assert early.shape == (1, 24, 24) and early.min() < 0
+    done = command(
+        *common, "--method", "grad-cam", "--method", "saliency", "--layer", "conv1", "-o", tmp_path / "a.html"
+    )
+    assert done.returncode == 0 and "Grad-CAM" not in done.stderr and "grad-cam" in (tmp_path / "a.html").read_text()
+    # A contrast is the difference of the two, and any value can be explained.
+    saliency = ["--method", "input-x-gradient", "--target"]
+    assert np.allclose(made(*saliency, "3", "--against", "5"), made(*saliency, "3") - made(*saliency, "5"), atol=1e-5)
+    assert made(*saliency, "7", "--of", "conv2").any()
+    done = command(*common, "--method", "lrp", "-o", tmp_path / "relevance.csv")
+    lines = (tmp_path / "relevance.csv").read_text().splitlines()
+    assert done.returncode == 0 and lines[0] == "id,relevance (lrp)" and len(lines) > 6
+    done = command("render", model, "--overlay", tmp_path / "relevance.csv", "-o", tmp_path / "a.svg")
+    assert (
+        done.returncode == 0 and "warning" not in done.stderr and "relevance (lrp)" in (tmp_path / "a.svg").read_text()
+    )
+
+
+def test_all_methods_on_one_page(digit: Any, tmp_path: Any) -> None:  # noqa: F811
+    model, picture = digit
+    (tmp_path / "grey.yaml").write_text("channels: grey\n")
+    done = command("explain", model, picture, "--preprocess", tmp_path / "grey.yaml", "--method", "all",
+                   "-o", tmp_path / "all.html")  # fmt: skip
+    page = (tmp_path / "all.html").read_text()
+    assert done.returncode == 0, done.stderr
+    left_out = {line.split()[1] for line in done.stderr.splitlines() if " is left out: " in line}
+    assert "cam" in left_out  # its head is not linear
+    assert {name for name in method if f"<strong>{name}</strong>" in page} == set(method) - left_out
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    (["--method", "grad-cam", "--layer", "conv9"], "did you mean conv2, conv1"),
+    (["--method", "saliency", "--set", "samples=3"], "sets no option of saliency"),
+    (["--method", "smoothgrad", "--set", "samples"], "OPTION=VALUE"),
+    (["--method", "cam"], "global average pooling"), (["--raw"], "--raw is for .npy"),
+])  # fmt: skip
+def test_what_is_wrong_is_said(digit: Any, tmp_path: Any, more: list[str], words: str) -> None:  # noqa: F811
+    model, picture = digit
+    (tmp_path / "grey.yaml").write_text("channels: grey\n")
+    done = command("explain", model, picture, "--preprocess", tmp_path / "grey.yaml", *more, "-o", tmp_path / "a.png")
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_layers_are_completed_in_shells() -> None:
+    from click.shell_completion import ShellComplete
+
+    from graphviz_nets.cli import explaining
+
+    words = ["--layer"]
+    shell = ShellComplete(explaining.explain, {}, "explain", "_EXPLAIN_COMPLETE")
+    found = shell.get_completions([str(FIXTURES / "lenet.prototxt"), *words], "con")
+    assert [one.value for one in found][:2] == ["conv1", "conv2"]
+    assert shell.get_completions(["missing.prototxt", *words], "con") == []

@@ -496,7 +496,7 @@ def test_explain_writes_every_kind_of_file(digit: tuple[Path, Path], tmp_path: P
     done = command(*common, "--method", "saliency", "--method", "lrp", "-o", tmp_path / "a.png", "--target", "3")
     assert done.returncode == 0
     with Image.open(tmp_path / "a.png") as sheet:
-        assert sheet.size == (8 + 5 * 36, 8 + 2 * 36)
+        assert sheet.size == (8 + 5 * 120, 22 + 8 + 2 * 120)  # enlarged four times, with titles
     (tmp_path / "labels.txt").write_text("\n".join(f"<b>digit {k}</b>" for k in range(10)))
     done = command(*common, "--labels", tmp_path / "labels.txt", "--target", "digit 3", "-o", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
@@ -549,9 +549,10 @@ def test_an_attribution_is_a_model_of_its_own(digit: tuple[Path, Path], tmp_path
 def test_the_gallery_is_whole(digit: tuple[Path, Path]) -> None:
     import numpy as np
 
-    from graphviz_nets.explain.gallery import Explained, page
+    from graphviz_nets.explain.gallery import Explained, Map, page
 
-    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], [("lrp", np.ones((2, 2)), True)])
+    maps = [Map("lrp", np.ones((2, 2)), True, "words <b>")]
+    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], maps, "<i>")
     text = page("</style>", "about", [one])
     assert (
         text.count("<script>") == 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from graphviz_nets import __version__
-from graphviz_nets.config import GROUPS, KEPT, RANKDIRS, SHOWN, Options, aspect_of, load_rules
+from graphviz_nets.config import GROUPS, KEPT, LAYOUTS, RANKDIRS, SHOWN, Options, aspect_of, load_rules
 from graphviz_nets.errors import ConfigError, ConvertError, PictureWarning
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def input_options(command: F) -> F:
         click.option("--input-shape", "shapes", multiple=True, metavar="[NAME[:DTYPE]=]1,3,224,224", help=shapes),
         click.option("--signature", metavar="NAME", help="SavedModel: which of its functions; serving_default."),
         click.option("--tag", metavar="TAG", help="SavedModel: which of its graphs; serve."),
+        click.option("--layout", type=click.Choice(LAYOUTS), help="Axes of images, in and out; those of the file."),
         click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
         click.option("-v", "--verbose", is_flag=True, help="Explain what is done."),
         click.option("--debug", is_flag=True, help="Show where an error comes from."),
@@ -102,6 +103,7 @@ def read_input(
     shapes: tuple[str, ...],
     signature: str | None,
     tag: str | None,
+    layout: str | None,
     quiet: bool,
     verbose: bool,
     **more: Any,
@@ -110,7 +112,7 @@ def read_input(
     from graphviz_nets import api
 
     options = Options(source=format_, phase=phase, stages=stages, level=level, net=net, weights=weights,
-                      input_shapes=shapes_of(shapes), signature=signature, tag=tag, **more)  # fmt: skip
+                      input_shapes=shapes_of(shapes), signature=signature, tag=tag, layout=layout, **more)  # fmt: skip
     if source != "-":
         return Input(source, options, None, quiet, verbose)
     if format_ is None:
@@ -236,8 +238,8 @@ def render(
     return 0
 
 
-SOURCE = ("source", "format_", "weights", "phase", "stages", "level", "net", "shapes", "signature", "tag", "quiet",
-          "verbose")  # fmt: skip
+SOURCE = ("source", "format_", "weights", "phase", "stages", "level", "net", "shapes", "signature", "tag", "layout",
+          "quiet", "verbose")  # fmt: skip
 
 
 def drawing_options(base: Options, **given: Any) -> Options:
@@ -308,7 +310,10 @@ def convert(
     has_weights |= source["source"].lower().endswith(".caffemodel")
     if Path(source["source"]).exists():  # TensorFlow's files hold their weights
         has_weights |= api.converter_of(Path(source["source"]), source["format_"]).name == "tensorflow"
-    model = open_model(**source, random_weights=random_weights, deploy=has_weights and source["phase"] == "test")
+    layout = source.pop("layout")  # what is verified has the layout of the file
+    model = open_model(
+        **source, layout=None, random_weights=random_weights, deploy=has_weights and source["phase"] == "test"
+    )
     if preprocess is not None:
         model = converting.with_preprocess(model, preprocess)
     good = True
@@ -316,6 +321,8 @@ def convert(
         model, good = converting.by_engine(engine, model, Path(source["source"]), source["weights"], source["quiet"])
     if verify:
         good = converting.verified(model, Path(source["source"]), source["weights"]) and good
+    if layout is not None:
+        model = api.with_layout(model, layout)
     if with_gradient is not None:
         model = converting.with_gradient(model, with_gradient, source["quiet"])
     api.save(model, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,9 +41,10 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     from graphviz_nets.errors import GraphvizNetsError
     from graphviz_nets.explain.layers import names
 
+    source = context.params.get("source") or next(iter(context.args), None)  # what is unfinished is not parsed
     try:
-        return [name for name in names(api.load(context.params["source"])) if name.startswith(begun)][:200]
-    except (GraphvizNetsError, KeyError):
+        return [] if source is None else [name for name in names(api.load(source)) if name.startswith(begun)][:200]
+    except GraphvizNetsError:
         return []  # a shell has nowhere to show why
 
 
@@ -55,6 +57,8 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
 @click.option(
     "--target", default="top1", metavar="N|LABEL|top1", help="The class that is explained; each image's best."
 )
+@click.option("--against", metavar="N|LABEL", help="A class that the target is set against: what tells the two apart.")
+@click.option("--of", "value", metavar="NAME", help="The value that is explained; the first output before its softmax.")
 @click.option(
     "--layer",
     "layers",
@@ -78,7 +82,9 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     metavar="OUT.{png,npy,html,csv}",
     help="File to write; .csv has the relevance of each layer, for render --overlay.",
 )
-@click.option("--raw", is_flag=True, help="Write .npy in the method's own shape, with channels.")
+@click.option(
+    "--raw", is_flag=True, help="Write .npy in the method's own shape: with channels, or at the layer's size."
+)
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=1, help="Images at a time; 1.")
 @click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where it runs; auto.")
 @click.option("--list-methods", is_flag=True, is_eager=True, expose_value=False, callback=_list_methods,
@@ -87,6 +93,8 @@ def explain(
     images: tuple[Path, ...],
     methods: tuple[str, ...],
     target: str,
+    against: str | None,
+    value: str | None,
     layers: tuple[str, ...],
     settings: tuple[str, ...],
     preprocess: str | None,
@@ -99,7 +107,7 @@ def explain(
     **source: Any,
 ) -> None:
     """Say which pixels of each IMAGE made INPUT decide as it does."""
-    from graphviz_nets.explain.methods import method
+    from graphviz_nets.explain.methods import method, options_of
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
     for name in chosen:
@@ -109,18 +117,24 @@ def explain(
     relevant = kind == ".csv"
     if kind not in WRITERS and not relevant:
         raise click.UsageError(f"name an output with -o: OUT{', OUT'.join([*WRITERS, '.csv'])}")
+    if raw and kind != ".npy":
+        raise click.UsageError("--raw is for .npy")
     if kind in (".npy", ".csv") and len(chosen) > 1:
         raise click.UsageError(f"a {kind} file holds one method")
     if not images:
         raise click.UsageError("name at least one IMAGE")
     options = _options(settings, chosen)
+    if raw:
+        for name, given in options.items():
+            given |= {"enlarge": False} if "enlarge" in options_of(name) else {}
     model = open_model(**source, deploy=source["phase"] == "test")
-    work = _Work(model, images, preprocess, labels, batch_size, provider, source, layers, relevant)
-    classes = work.classes(target)
+    work = _Work(model, images, preprocess, labels, batch_size, provider, source, layers, relevant, value)
+    work.target = work.classes(target)
+    work.against = None if against is None else work.classes(against)
     if relevant:
-        _csv(Path(str(output)), work, chosen[0], classes)
+        _csv(Path(str(output)), work, chosen[0])
     else:
-        found = work.all(chosen, classes, options, skip="all" in methods)
+        found = work.all(chosen, options, skip="all" in methods)
         WRITERS[kind](Path(str(output)), work, found, raw)
     if not source["quiet"]:
         for note in dict.fromkeys(work.notes):
@@ -157,6 +171,7 @@ class _Work:
     def __init__(
         self, model: Model, paths: Sequence[Path], preprocess: str | None, labels: Path | None, batch: int,
         provider: str, source: dict[str, Any], layers: Sequence[str] = (), relevant: bool = False,
+        value: str | None = None,
     ) -> None:  # fmt: skip
         from graphviz_nets import api
         from graphviz_nets.explain import images as pictures
@@ -185,18 +200,25 @@ class _Work:
         self.values = values_by_id(model) if relevant else {}
         kept = list(self.values.values()) or [find(model, layer) for layer in layers]
         sizes = {name: (first, *self.x.shape[1:])}
-        self.explainer: Explainer = Explainer(model, sizes=sizes, provider=provider, layers=kept)
+        about = None if value is None else find(model, value)
+        self.explainer: Explainer = Explainer(model, about, sizes, provider, layers=kept)
         self.names = [path.name for path in paths] if not arrays else [f"{k}" for k in range(len(self.x))]
         self.title = model.name or Path(source["source"]).name
         self.labels = _labels(labels)
         self.notes: list[str] = []
         self.quiet = bool(source["quiet"])
         self.scores = self.explainer.scores(self.x)
+        self.target: Any = 0
+        self.against: Any = None
 
     def classes(self, target: str) -> Any:
-        """Return the target as a class number or ``top1``."""
+        """Return the target as a class number, or as one for each image."""
+        from graphviz_nets.explain.methods.table import ranked
+
+        if target.isdigit():
+            return int(target)
         if target.removeprefix("top").isdigit():
-            return target if target.startswith("top") else int(target)
+            return ranked(self.scores, target) if self.scores.ndim > 1 else 0
         low = target.lower()
         exact = [k for k, label in enumerate(self.labels) if label.lower() == low]
         found = exact or [k for k, label in enumerate(self.labels) if low in label.lower()]
@@ -208,9 +230,16 @@ class _Work:
         what = f"{target!r} may be {near}" if found else f"no label holds {target!r}"
         raise ConfigError(what, key="--target")
 
-    def all(
-        self, chosen: Sequence[str], target: Any, options: Mapping[str, dict[str, Any]], skip: bool
-    ) -> dict[str, Array]:
+    def seed(self, some: slice) -> Array:
+        """Return what weighs the target's elements for some of the images."""
+        from graphviz_nets.explain.methods import seeds
+
+        blank = self.explainer.blank(self.x[some])
+        parts = [seeds(blank, one if isinstance(one, int) else one[some])
+                 for one in (self.target, self.against) if one is not None]  # fmt: skip
+        return parts[0] if len(parts) == 1 else parts[0] - parts[1]
+
+    def all(self, chosen: Sequence[str], options: Mapping[str, dict[str, Any]], skip: bool) -> dict[str, Array]:
         """Return each method's attribution; where all are asked for, leave out those that the model has no use for."""
         from graphviz_nets.errors import GraphvizNetsError
         from graphviz_nets.explain.methods import QUICK
@@ -221,14 +250,14 @@ class _Work:
             if skip and given:
                 self.notes.append(f"{name} with {', '.join(f'{key}={value}' for key, value in given.items())}")
             try:
-                found[name] = self.run(name, target, given)
+                found[name] = self.run(name, given)
             except GraphvizNetsError as fault:
                 if not skip:
                     raise
                 self.notes.append(f"{name} is left out: {fault}")
         return found
 
-    def run(self, name: str, target: Any, options: Mapping[str, Any]) -> Array:
+    def run(self, name: str, options: Mapping[str, Any]) -> Array:
         """Return a method's attribution of all images, with a bar on the terminal."""
         import numpy as np
 
@@ -239,7 +268,8 @@ class _Work:
         steps = range(0, len(self.x), size)
         self.explainer.track = (lambda inner, label: inner) if len(steps) > 1 else self._bar
         for start in self._bar(steps, name):
-            parts.append(explain(self.explainer, self.x[start : start + size], target, name, **options))
+            some = slice(start, start + size)
+            parts.append(explain(self.explainer, self.x[some], self.seed(some), name, **options))
             self.notes += self.explainer.notes
         return np.concatenate(parts)
 
@@ -253,8 +283,17 @@ class _Work:
     def best(self, k: int) -> list[tuple[str, float]]:
         """Return an image's five best classes and their scores."""
         flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
-        order = (-flat).argsort(kind="stable")[:5]
-        return [(self.labels[c] if c < len(self.labels) else f"class {c}", float(flat[c])) for c in order]
+        return [(self.label(c), float(flat[c])) for c in (-flat).argsort(kind="stable")[:5]]
+
+    def label(self, number: int) -> str:
+        """Return a class's name."""
+        return self.labels[number] if number < len(self.labels) else f"class {number}"
+
+    def explained(self, k: int) -> str:
+        """Return the name of the class that an image's maps explain."""
+        both = [self.label(one if isinstance(one, int) else int(one[k]))
+                for one in (self.target, self.against) if one is not None]  # fmt: skip
+        return " against ".join(both)
 
     def pictures(self) -> Array:
         """Return the images as the model sees them."""
@@ -284,11 +323,15 @@ def _labels(path: Path | None) -> list[str]:
     try:
         if path.stat().st_size > LONGEST:
             raise ConvertError("a file of labels is not that large", path=str(path))
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        text = path.read_text("utf-8")
     except OSError as fault:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
     except UnicodeDecodeError:
         raise ConvertError("the labels are not text in UTF-8", path=str(path)) from None
+    numbered = re.findall(r"""^\W*(\d+)\s*:\s*(['"])(.*)\2,?\s*\}?$""", text, re.MULTILINE)
+    if numbered and [int(number) for number, *_ in numbered] == list(range(len(numbered))):
+        return [label for *_, label in numbered]  # a dictionary, as lists of ImageNet's classes often are
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _signed(name: str, values: Array) -> bool:
@@ -297,16 +340,15 @@ def _signed(name: str, values: Array) -> bool:
     return name not in UNSIGNED or bool(values.min() < 0)
 
 
-def _csv(path: Path, work: _Work, name: str, target: Any) -> None:
+def _csv(path: Path, work: _Work, name: str) -> None:
     """Write id,relevance of each layer."""
     import csv
     import io
 
-    from graphviz_nets.explain.methods import seeds
     from graphviz_nets.explain.relevance import relevance
     from graphviz_nets.files import write
 
-    found = relevance(work.explainer, work.x, seeds(work.scores, target), work.values, name)
+    found = relevance(work.explainer, work.x, work.seed(slice(None)), work.values, name)
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
     lines.writerow(["id", f"relevance ({name})"])
@@ -340,21 +382,21 @@ def _png(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
             signed = _signed(name, values[k])
             row += [coloured(values[k], signed), overlaid(picture, values[k], signed)]
         rows.append(row)
-    write(path, png(sheet(rows)))
+    titles = ["", *(title for name in maps for title in (name, ""))] if len(maps) > 1 else []
+    write(path, png(sheet(rows, titles)))
 
 
 def _html(path: Path, work: _Work, found: dict[str, Array], raw: bool) -> None:
-    from graphviz_nets.explain.gallery import Explained, page
+    from graphviz_nets.explain.gallery import Explained, Map, page
+    from graphviz_nets.explain.methods import DOCS
     from graphviz_nets.files import write
 
     maps = {name: work.maps(name, attribution) for name, attribution in found.items()}
-    shown = [
-        Explained(
-            work.names[k], picture, work.best(k), [(n, values[k], _signed(n, values[k])) for n, values in maps.items()]
-        )
-        for k, picture in enumerate(work.pictures())
-    ]
-    write(path, page(work.title, f"{', '.join(found)}; scores before the softmax", shown).encode())
+    shown = []
+    for k, picture in enumerate(work.pictures()):
+        of_image = [Map(name, values[k], _signed(name, values[k]), DOCS[name]) for name, values in maps.items()]
+        shown.append(Explained(work.names[k], picture, work.best(k), of_image, work.explained(k)))
+    write(path, page(work.title, "Scores before the softmax; each map on a scale of its own.", shown).encode())
 
 
 WRITERS = {".png": _png, ".npy": _npy, ".html": _html}

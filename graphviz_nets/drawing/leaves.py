@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from graphviz_nets.config import Options
 from graphviz_nets.drawing.captions import NUMBER
 from graphviz_nets.graph.cost import tensor_roles
-from graphviz_nets.graph.ir import Model, Node
+from graphviz_nets.graph.ir import Graph, Model, Node
 from graphviz_nets.graph.regions import CROWD
 from graphviz_nets.graph.scopes import Path, Scope
 
@@ -30,7 +31,9 @@ class Leaf:
     rows : list of Leaf
         Folded into this box and shown there as rows.
     hidden : list of Leaf
-        Folded into this box and not shown: constants and the arithmetic of shapes.
+        Folded into this box and not shown: constants, the arithmetic of shapes, and what passes.
+    passes : bool
+        It gives on what it is given, so that wires go through it where it is hidden.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Leaf:
     into: Leaf | None = None
     rows: list[Leaf] = field(default_factory=list)
     hidden: list[Leaf] = field(default_factory=list)
+    passes: bool = False
     number: int = 0  # its place in the order of the file
     rank: int = 0  # its place in an order that only the structure decides
     look: int = -1  # leaves and groups of one number are equal but for names and weights
@@ -83,7 +87,7 @@ def leaves(model: Model, options: Options) -> list[Leaf]:
     if options.group != "none":
         _settle(found)
     if options.fold:
-        _fold(model, found, options)
+        found = _folded(model, found, options)
     for number, leaf in enumerate(found):
         leaf.number = number
     return found
@@ -97,7 +101,7 @@ def edges(model: Model, found: Sequence[Leaf]) -> Iterator[Edge]:
             for name in node.outputs:
                 maker.setdefault(name, leaf)
     by_node = {node.id: leaf for leaf in found for node in leaf.nodes}
-    unseen = {id(leaf) for home in found for leaf in home.hidden}
+    unseen = {id(leaf) for home in found for leaf in home.hidden if not leaf.passes}
     for leaf in found:
         if id(leaf) in unseen:
             continue
@@ -243,14 +247,18 @@ TENSORFLOW = "tf"
 RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
-def _fold(model: Model, found: Sequence[Leaf], options: Options) -> None:
+def _folded(model: Model, found: Sequence[Leaf], options: Options) -> list[Leaf]:
     """Mark in-place layers and lone activations as rows of their producer's box, and hide what only makes shapes."""
     users: dict[str, list[Leaf]] = {}
     for leaf in found:
         for name in dict.fromkeys(leaf.inputs):
             users.setdefault(name, []).append(leaf)
     _hide(model, found, users, options)
+    found = _without_idle(found)
+    _mark_passing(model.graph, found, options)
     _rows(model, found, users, options)
+    _let_pass(found)
+    return found
 
 
 def _rows(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], options: Options) -> None:
@@ -261,11 +269,14 @@ def _rows(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], opt
     unseen = {name for leaf in found for hidden in leaf.hidden for name in hidden.outputs}
     for leaf in found:
         data = [name for name in leaf.inputs if name not in unseen]
-        if len(data) != 1 or len(leaf.outputs) != 1 or leaf.shown_as != "node" or leaf.into is not None:
+        if len(data) != 1 or len(leaf.outputs) != 1 or leaf.shown_as != "node" or leaf.into is not None or leaf.passes:
             continue
         name = data[0]
         source = maker.get(name)
-        if source is None or source is leaf or source.shown_as != "node" or len(users[name]) != 1:
+        while source is not None and source.passes and len(users[name]) == 1 and name not in results:
+            name = source.inputs[0]
+            source = maker.get(name)
+        if source is None or source is leaf or source.shown_as != "node" or source.passes or len(users[name]) != 1:
             continue
         used = [made for made in source.outputs if made in users or made in results]
         if len(used) != 1 or name in results or leaf.controls or source.type == "Weight":
@@ -281,6 +292,73 @@ def _rows(model: Model, found: Sequence[Leaf], users: dict[str, list[Leaf]], opt
                 continue
             leaf.into = target
             target.rows.append(leaf)
+
+
+CHANNELS = frozenset({(0, 2, 1), (0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 3, 4, 1), (0, 4, 1, 2, 3)})
+"""Permutations that move the channels behind the other axes, or before them."""
+ADDED = re.compile(r".__\d+$")
+"""Ends the names of nodes that tf2onnx adds."""
+
+NAMELESS = re.compile(r"(?:^|/)Identity(?:_\d+)?(?:#\d+)?$")
+"""What TensorFlow calls an Identity that nobody has named."""
+
+
+def _without_idle(found: Sequence[Leaf]) -> list[Leaf]:
+    """Return all but TensorFlow's NoOps that wait for nothing that is drawn, such as for reads of variables."""
+    drawn = {node.id for leaf in found if leaf.into is None for node in leaf.nodes}
+    kept = []
+    for leaf in found:
+        if leaf.type == "NoOp" and drawn.isdisjoint(leaf.controls):
+            drawn.difference_update(node.id for node in leaf.nodes)
+        else:
+            kept.append(leaf)
+    return kept or list(found)
+
+
+def _mark_passing(graph: Graph, found: Sequence[Leaf], options: Options) -> None:
+    """Mark what only gives on the value of a box: TensorFlow's nameless Identities, and tf2onnx's changes of layout."""
+    maker = {name: leaf for leaf in found for name in leaf.outputs}
+    by_node = {node.id: leaf for leaf in found for node in leaf.nodes}
+    before: set[int] = set()
+    for leaf in found:
+        source = maker.get(leaf.inputs[0]) if len(leaf.inputs) == 1 and leaf.into is None else None
+        before.add(id(leaf))
+        if source is None or source.into is not None or source.shown_as != "node" or source.type == "Weight":
+            continue
+        waits = [name for name in leaf.controls if name in by_node and by_node[name].into is None]
+        free = not waits or len(leaf.controls) > CONTROLS
+        leaf.passes = free and id(source) in before and _passes(graph, leaf, options)
+
+
+def _passes(graph: Graph, leaf: Leaf, options: Options) -> bool:
+    if len(leaf.nodes) != 1 or leaf.scope is not None:
+        return False
+    node = leaf.nodes[0]
+    if node.domain == TENSORFLOW and node.op_type == "Identity":
+        return NAMELESS.search(node.name) is not None and "identities" not in options.keep
+    return ADDED.search(node.name) is not None and "layout" not in options.keep and _moves_channels(graph, node)
+
+
+def _moves_channels(graph: Graph, node: Node) -> bool:
+    """Say whether a node is a Transpose of channels, or a Reshape that does the same, for there is only one."""
+    if node.op_type != "Reshape":
+        return node.op_type == "Transpose" and node.attributes.get("perm") in CHANNELS
+    old, new = (graph.value(name).shape or () for name in (node.inputs[0], node.outputs[0]))
+    for perm in CHANNELS:
+        if len(old) == len(new) == len(perm) and tuple(old[k] for k in perm[1:]) == new[1:]:
+            longer = [k for k in perm if old[k] != 1]
+            if longer == sorted(longer):
+                return True
+    return False
+
+
+def _let_pass(found: Sequence[Leaf]) -> None:
+    """Hide what passes in the box that its value comes from."""
+    maker = {name: leaf for leaf in found for name in leaf.outputs}
+    for leaf in found:
+        if leaf.passes:
+            leaf.into = maker[leaf.inputs[0]].home
+            leaf.into.hidden.append(leaf)
 
 
 def _around(leaf: Leaf) -> Path:

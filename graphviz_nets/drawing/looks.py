@@ -40,7 +40,7 @@ class Looks:
         results = frozenset(model.graph.outputs)
         _rank(shown, edges)
         for leaf in shown:
-            for name in (*leaf.outputs, *(name for row in leaf.rows for name in row.outputs)):
+            for name in (*leaf.outputs, *(name for part in (*leaf.rows, *leaf.hidden) for name in part.outputs)):
                 self.source[name] = leaf
                 if name in results:
                     leaf.outs[name] = 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -31,6 +32,11 @@ SMALL = 10
 """Boxes side by side that are not divided further."""
 LEAVES = 40
 """Boxes side by side from which on a run of equal single boxes folds."""
+
+SERIES = 5
+"""Numbered operations of one kind, side by side, from which on they are a group, as in TensorBoard."""
+LONGEST = 200
+"""Numbered operations among which stretches are looked for, where they are no series all together."""
 
 Item: TypeAlias = "Place | Leaf"
 Pairs: TypeAlias = "list[tuple[Item, Item]]"
@@ -107,6 +113,7 @@ class Tree:
 
     def __init__(self, model: Model, shown: Sequence[Leaf], edges: Sequence[Edge], options: Options) -> None:
         self.root = Place("", "", ())
+        self.framework = model.framework
         self.leaves = {leaf.id: leaf for leaf in shown}
         self.taken = set(self.leaves) | {row.id for leaf in shown for row in leaf.rows}
         self.groups: dict[str, Place] = {}
@@ -139,6 +146,8 @@ class Tree:
                 waiting.append((place, True))
                 waiting += [(child, False) for child in place.children if isinstance(child, Place)]
                 continue
+            if options.group == "auto" and self.framework == "tensorflow":
+                lifted[place] = self._line_up(place, lifted.get(place, []), looks)
             folds = _folds(looks, place)
             if options.group == "auto" and len(place.children) - sum(len(f.members) - 1 for f in folds) > GROUPED:
                 for child in place.children:
@@ -160,17 +169,8 @@ class Tree:
             if len(here.children) > limit:
                 found = [(name, [here.children[k] for k in members]) for name, members in _families(here, among)]
                 groups = [self._group(here, name, members) for name, members in found]
-                owner = {id(child): group for group in groups for child in group.children}
-                inside: dict[Place, Pairs] = {group: [] for group in groups}
-                raised: dict[tuple[int, int], tuple[Item, Item]] = {}
-                for a, b in among:
-                    one, two = owner.get(id(a), a), owner.get(id(b), b)
-                    if one is not two:
-                        raised[id(one), id(two)] = one, two
-                    elif isinstance(one, Place):
-                        inside[one].append((a, b))
+                inside, among = _raised(groups, among)
                 waiting += [(group, inside[group], SMALL) for group in groups]
-                among = list(raised.values())
             made.append((here, among))
         for here, among in reversed(made):
             if len(here.children) > GROUPED:
@@ -179,6 +179,18 @@ class Tree:
                 here.folds = _folds(looks, here)
                 looks.group(here)
         place.children += aside
+
+    def _line_up(self, place: Place, pairs: Pairs, looks: Looks) -> Pairs:
+        """Group series of numbered operations; return the edges between what is then side by side."""
+        while members := _series(place, pairs):  # one by one, for two together may turn a wire round
+            first, last = (_sibling(leaf, place) for leaf in (members[0], members[-1]))
+            group = self._group(place, f"{members[0].id}…{members[-1].id}", list(members))
+            group.title = between(first, last)
+            group.scope = Scope((*place.path, group.title), "series", type=members[0].type)
+            group.folds = _folds(looks, group)
+            looks.group(group)
+            pairs = _raised([group], pairs)[1]
+        return pairs
 
     def _group(self, parent: Place, name: str, members: list[Item]) -> Place:
         """Put some children of a group into a new one, in the place of the first."""
@@ -440,6 +452,88 @@ def _lifted(edges: Iterable[Edge]) -> dict[Place, Pairs]:
 def _local(children: Sequence[Item], pairs: Pairs) -> list[tuple[int, int]]:
     index = {id(child): k for k, child in enumerate(children)}
     return sorted({(index[id(a)], index[id(b)]) for a, b in pairs})
+
+
+def _raised(groups: Sequence[Place], pairs: Pairs) -> tuple[dict[Place, Pairs], Pairs]:
+    """Return the edges inside each of some new groups, and those between the groups and what is beside them."""
+    owner = {id(child): group for group in groups for child in group.children}
+    inside: dict[Place, Pairs] = {group: [] for group in groups}
+    raised: dict[tuple[int, int], tuple[Item, Item]] = {}
+    for a, b in pairs:
+        one, two = owner.get(id(a), a), owner.get(id(b), b)
+        if one is not two:
+            raised[id(one), id(two)] = one, two
+        elif isinstance(one, Place):
+            inside[one].append((a, b))
+    return inside, list(raised.values())
+
+
+def _sibling(leaf: Leaf, place: Place) -> str:
+    """Return what a leaf is called below a group."""
+    return leaf.name.removeprefix(f"{'/'.join(place.path)}/")
+
+
+def _series(place: Place, pairs: Pairs) -> list[Leaf]:
+    """Return a series: operations of one type, numbered one after the other: ``conv``, ``conv_1``, ``conv_2``, ...
+
+    They are linked, or have an input or an output in common, and no path leaves them and comes back: as one box they
+    have no wire that turns round.
+    """
+    numbered: dict[tuple[str, str, str], dict[int, int]] = {}
+    for k, child in enumerate(place.children):
+        if isinstance(child, Leaf) and child.nodes and child.scope is None:
+            own, _, rest = _sibling(child, place).partition("/")
+            name = re.sub(r"_\d{1,6}$", "", own)
+            number = int(own[len(name) + 1 :] or 0)
+            numbered.setdefault((name, rest, child.type), {}).setdefault(number, k)
+    runs = [run for by_number in numbered.values() for run in _consecutive(by_number) if len(run) >= SERIES]
+    if not runs:
+        return []
+    count, local = len(place.children), _local(place.children, pairs)
+    convex = regions.convex(local, count, together=False)
+    ends: list[set[tuple[str, str | int]]] = [{("from", name) for name in child.ins} for child in place.children]
+    for tail, head in local:
+        ends[tail].add(("to", head))
+        ends[head].add(("from", tail))
+
+    def fits(members: list[int]) -> bool:
+        shared = ends[members[0]].intersection(*(ends[k] for k in members))
+        return convex(members) and (bool(shared) or len(regions.components(members, local)) == 1)
+
+    for run in runs:
+        part = run if fits(run) else _fitting(run, fits) if len(run) <= LONGEST else []
+        if part:
+            return [leaf for k in part if isinstance(leaf := place.children[k], Leaf)]
+    return []
+
+
+def _consecutive(by_number: dict[int, int]) -> list[list[int]]:
+    """Return what stands under numbers that follow each other.
+
+    Examples
+    --------
+    >>> _consecutive({5: 50, 1: 10, 2: 20, 6: 60})
+    [[10, 20], [50, 60]]
+    """
+    found: list[list[int]] = []
+    for number in sorted(by_number):
+        if number - 1 not in by_number:
+            found.append([])
+        found[-1].append(by_number[number])
+    return found
+
+
+def _fitting(run: list[int], fits: Callable[[list[int]], bool]) -> list[int]:
+    """Return the first stretch of a run that fits, as long as it goes on fitting, if that makes a series."""
+    found: list[int] = []
+    for k in run:
+        if not found or fits([*found, k]):
+            found.append(k)
+        elif len(found) >= SERIES:
+            break
+        else:
+            found = [k]
+    return found if len(found) >= SERIES else []
 
 
 def _families(place: Place, pairs: Pairs) -> list[tuple[str, list[int]]]:

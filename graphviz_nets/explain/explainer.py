@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError, RunError
 from graphviz_nets.explain.backward import FLOATING, Backward, Rule, grad
-from graphviz_nets.explain.layers import Layer, automatic, channels, described
+from graphviz_nets.explain.layers import Layer, automatic, channels, described, on_the_way
 from graphviz_nets.explain.prepare import prepare
 from graphviz_nets.explain.rules import VJP
 from graphviz_nets.explain.rules.overrides import ACTIVATIONS, COMPOSITES, DECONV, GUIDED, RECTIFIERS, RESCALE
@@ -137,17 +137,22 @@ class Explainer:
         Raises
         ------
         ConfigError
-            When a value has no places, or when there is none that has.
+            When a value has no places or does not lead to the target, or when there is none that does.
         """
         graph = self.model.graph
         if not self._layers:
             return (automatic(graph, self.target, self.input, self._axes),)
-        found = [self.layer(name) for name in self._layers]
-        for name, one in zip(self._layers, found, strict=True):
+        found = []
+        for name in self._layers:
+            place = on_the_way(graph, name, self.target)
+            if place is None:
+                raise ConfigError(f"{name!r} does not lead to {self.target!r}, which is explained", key="--layer")
+            one = self.layer(place)
             if one is None:
                 raise ConfigError(f"{name!r} has the shape {graph.value(name).shape}, and no places to weigh",
                                   key="--layer", hint="choose one before the pooling")  # fmt: skip
-        return tuple(one for one in found if one is not None)
+            found.append(one)
+        return tuple(found)
 
     def forward(self, wanted: Sequence[str]) -> Runner:
         """Return the session that computes these values."""
@@ -156,6 +161,15 @@ class Explainer:
     def scores(self, x: Array, **others: Array) -> Array:
         """Return the target's value, (images, ...)."""
         return self.forward([self.target])({self.input: x, **others})[self.target]
+
+    def blank(self, x: Array) -> Array:
+        """Return zeros of the target's shape for these images; the model runs only where the shape is not known."""
+        import numpy as np
+
+        shape = self.model.graph.value(self.target).shape or ("?",)
+        if shape[0] != self.shape[0] or not all(isinstance(dim, int) for dim in shape):
+            return np.zeros_like(self.scores(x))
+        return np.zeros((len(x), *(int(dim or 1) for dim in shape[1:])), "f4")
 
     def gradient(self, x: Array, seed: Array, way: str = "gradient", **others: Array) -> Array:
         """Return what comes back to the input.

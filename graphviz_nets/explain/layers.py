@@ -199,12 +199,18 @@ def described(graph: Graph, name: str, image: str, axes: Mapping[str, int]) -> L
     if len(shape) != 3 or len(whole) != 4:
         return None
     sides = [int(dim or 1) for k, dim in enumerate(whole) if k not in (0, axes[image])]
-    laid = _grid(places[0], sides)
-    return None if laid is None else Layer(name, axis, laid[0], True, laid[1])
+    found = laid(places[0], sides)
+    return None if found is None else Layer(name, axis, found[0], True, found[1])
 
 
-def _grid(tokens: int, sides: Sequence[int]) -> tuple[tuple[int, int], int] | None:
-    """Return how tokens lie on an image of these sides, and how many come before them."""
+def laid(tokens: int, sides: Sequence[int]) -> tuple[tuple[int, int], int] | None:
+    """Return how tokens lie on an image of these sides, and how many come before them.
+
+    Examples
+    --------
+    >>> laid(197, (224, 224)), laid(97, (64, 96)), laid(7, (64, 64))
+    (((14, 14), 1), ((8, 12), 1), None)
+    """
     high, wide = sides
     for prefix in PREFIXES:
         number = tokens - prefix
@@ -284,6 +290,28 @@ def between(graph: Graph, starts: Sequence[str], end: str) -> tuple[Node, ...]:
             needed.update(node.inputs)
             found.append(node)
     return tuple(reversed(found))
+
+
+def on_the_way(graph: Graph, name: str, target: str) -> str | None:
+    """Return a value, or what it is a transposition of where only that leads to the target; None where neither does.
+
+    Transpositions there and back are taken out when a model is prepared. A value between them that is asked for is then
+    computed beside the way.
+
+    Examples
+    --------
+    >>> op = Builder("net")
+    >>> y = op.Relu(op.input("x", "float32", (1, 2, 3, 3)))
+    >>> graph = op.graph([op.Neg(y), op.Transpose(y, perm=[0, 2, 3, 1])])
+    >>> on_the_way(graph, "Transpose", "Neg"), on_the_way(graph, "Neg", "Transpose")
+    ('Relu', None)
+    """
+    while name != target and not between(graph, [name], target):
+        node = graph.producers.get(name)
+        if node is None or node.op_type != "Transpose":
+            return None
+        name = node.inputs[0]
+    return name
 
 
 def find(model: Model, name: str) -> str:

@@ -136,6 +136,17 @@ class _Inliner:
         return replace(renamed, nodes=tuple(nodes), values=values)
 
 
+def renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
+    """Return the graph with some values called otherwise, in graphs inside it, too.
+
+    Examples
+    --------
+    >>> renamed(Graph(nodes=(Node("Neg", ("x",), ("y",)),), inputs=("x",)), {"x": "z"}).nodes[0].inputs
+    ('z',)
+    """
+    return _renamed(graph, names, "", {})
+
+
 def _renamed(graph: Graph, known: Mapping[str, str], prefix: str, given: Mapping[str, Any]) -> Graph:
     """Return a graph with names replaced where they are known and prefixed where they are its own; refs are filled."""
     own = {*graph.producers, *graph.inputs, *graph.initializers}

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from graphviz_nets.config import LAYOUTS
 from graphviz_nets.errors import ConfigError
 
 CHANNELS = ("rgb", "bgr", "grey")
-LAYOUTS = ("nchw", "nhwc")
 
 
 @dataclass(frozen=True)

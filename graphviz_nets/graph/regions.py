@@ -312,10 +312,10 @@ def tandem(keys: Sequence[Hashable], weights: Sequence[int], most: int = 24) -> 
     return start + shift, period, times
 
 
-def convex(edges: Edges, count: int) -> Callable[[Sequence[int]], bool]:
+def convex(edges: Edges, count: int, together: bool = True) -> Callable[[Sequence[int]], bool]:
     """Return a function that says whether some nodes hang together and no path leaves them and comes back.
 
-    Such nodes can be drawn as one box without a wire that turns round.
+    Such nodes can be drawn as one box without a wire that turns round. Without `together` they need not hang together.
 
     Examples
     --------
@@ -334,7 +334,7 @@ def convex(edges: Edges, count: int) -> Callable[[Sequence[int]], bool]:
 
     def fits(members: Sequence[int]) -> bool:
         own = set(members)
-        if len(_spread(members[:1], near, own)) < len(own):
+        if together and len(_spread(members[:1], near, own)) < len(own):
             return False
         last = max(place[k] for k in own)
         left = [head for k in own for head in after[k] if head not in own and place[head] < last]

@@ -45,6 +45,43 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.pool(self.layer2(self.layer1(self.stem(x)))), 1))
 
 
+class Digits(nn.Module):
+    """The net of fixtures/digits, whose layers are called alike in every framework."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 12, 3, padding=1)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(12, 24, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(24)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Any) -> Any:
+        x = self.pool1(self.relu1(self.conv1(x)))
+        x = self.relu2(self.bn2(self.conv2(x)))
+        return self.head(torch.flatten(self.pool2(x), 1))
+
+
+class PNet(nn.Module):
+    """MTCNN's first net (Zhang et al. 2016), with facenet-pytorch's names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.prelu1 = nn.Conv2d(3, 10, 3), nn.PReLU(10)
+        self.pool1 = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.conv2, self.prelu2 = nn.Conv2d(10, 16, 3), nn.PReLU(16)
+        self.conv3, self.prelu3 = nn.Conv2d(16, 32, 3), nn.PReLU(32)
+        self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: Any) -> Any:
+        x = self.prelu2(self.conv2(self.pool1(self.prelu1(self.conv1(x)))))
+        x = self.prelu3(self.conv3(x))
+        return self.conv4_2(x), torch.softmax(self.conv4_1(x), 1)
+
+
 class ViT(nn.Module):
     def __init__(self) -> None:
         super().__init__()

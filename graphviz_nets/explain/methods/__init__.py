@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.methods import cam, gradients
+from graphviz_nets.explain.methods import cam, gradients, rollout
 from graphviz_nets.explain.methods.table import method, seeds
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DOCS", "MAPS", "UNSIGNED", "explain", "heat", "method", "seeds"]
 
-UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED
+UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | rollout.UNSIGNED
 """Methods whose result has no sign."""
-MAPS = cam.MAPS
+MAPS = cam.MAPS | rollout.MAPS
 """Methods whose result has no channels."""
 QUICK: Mapping[str, Mapping[str, Any]] = {"score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}}
 """Options that keep a method short where all are run."""
@@ -67,7 +67,7 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
         if option not in known:
             raise ConfigError(f"{name} has no option {option!r}", hint=f"it has {', '.join(known) or 'none'}")
     e.notes.clear()
-    found = rule(e, x, seeds(e.scores(x), target), **options)
+    found = rule(e, x, seeds(e.scores(x) if isinstance(target, str) else e.blank(x), target), **options)
     empty = sum(not one.any() for one in found)
     if empty:
         why = (

@@ -9,8 +9,9 @@ enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
@@ -45,39 +46,53 @@ def _over_places(op: Builder, value: str, mean: bool = False) -> str:
     return op.ReduceMean(value, axes, keepdims=1) if mean else op.ReduceSum(value, axes, keepdims=1)
 
 
-@weights("grad-cam")
+def mapped(name: str, signed: bool = False) -> Callable[[Weights], Weights]:
+    """Register weights, and the method that makes a map with them and says what they say."""
+
+    def register(rule: Weights) -> Weights:
+        def found(e: Explainer, x: Array, seed: Array, signed: bool = signed, enlarge: bool = True) -> Array:
+            return _map(name, e, x, seed, signed, enlarge)
+
+        found.__doc__ = rule.__doc__
+        method(name)(found)
+        return weights(name)(rule)
+
+    return register
+
+
+@mapped("grad-cam")
 def grad_cam(op: Builder, a: str, g: str) -> str:
-    """The mean gradient of each channel (Selvaraju et al. 2016)."""
+    """Channels of a layer, weighed by their mean gradient: where is what speaks for the class (Selvaraju 2016)."""
     return _over_places(op, g, mean=True)
 
 
-@weights("cam")
+@mapped("cam", signed=True)
 def cam(op: Builder, a: str, g: str) -> str:
-    """The weights of the class behind a global average pooling (Zhou et al. 2015): the gradient, summed over places."""
-    return _over_places(op, g)
+    """The class's own weights on the layer before a global average pooling (Zhou et al. 2015)."""
+    return _over_places(op, g)  # behind such a head the gradient is weight / places, wherever and whatever the image
 
 
-@weights("hirescam")
+@mapped("hirescam")
 def hirescam(op: Builder, a: str, g: str) -> str:
-    """The gradient itself, at each place its own (Draelos and Carin 2020)."""
+    """Gradient times activation, place by place: only what the model used is lit (Draelos and Carin 2020)."""
     return g
 
 
-@weights("layer-cam")
+@mapped("layer-cam")
 def layer_cam(op: Builder, a: str, g: str) -> str:
-    """The gradient where it is positive, at each place its own (Jiang et al. 2021)."""
+    """Positive gradient times activation: works at early layers, too, with fine detail (Jiang et al. 2021)."""
     return op.Relu(g)
 
 
-@weights("xgrad-cam")
+@mapped("xgrad-cam")
 def xgrad_cam(op: Builder, a: str, g: str) -> str:
-    """The gradients of each channel, weighed by its activations (Fu et al. 2020)."""
+    """Grad-CAM with gradients weighed by the activations: its sum comes near the score (Fu et al. 2020)."""
     return op.Div(_over_places(op, op.Mul(g, a)), op.Add(_over_places(op, a), op.scalar(1e-7)))
 
 
-@weights("grad-cam++")
+@mapped("grad-cam++")
 def grad_cam_plus_plus(op: Builder, a: str, g: str) -> str:
-    """Positive gradients, weighed such that small objects count as much as large ones (Chattopadhay et al. 2017)."""
+    """Grad-CAM that does not prefer large objects to small ones (Chattopadhay et al. 2017)."""
     p = op.Relu(g)
     square = op.Mul(p, p)
     below = op.Add(op.Mul(square, op.scalar(2.0)), op.Mul(_over_places(op, a), op.Mul(square, p)))
@@ -103,7 +118,14 @@ def with_map(e: Explainer, name: str, signed: bool = False, enlarge: bool = True
     -------
     (model, seed, map)
         A model that can be saved, the input that weighs the target's elements, and the map (N, *places).
+
+    Raises
+    ------
+    ConfigError
+        Of ``cam``, where the model's head is not a global average pooling and linear.
     """
+    if name == "cam":
+        _check_head(e)
     rule = weights.rules[name]
     model, backward = e.backward("gradient", [layer.value for layer in e.layers])
     op = Builder.of(backward.graph, model.opset_imports.get("", 18))
@@ -134,12 +156,11 @@ def _enlarged(op: Builder, value: str, size: Sequence[int]) -> str:
         return value
     attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     sizes = op.constant([int(shape[0] or 1), 1, *size])
-    return op.node("Resize", [value, "", "", sizes], attributes=attributes, known=[("float32", (shape[0], 1, *size))])[
-        0
-    ]
+    known = [("float32", (shape[0], 1, *size))]
+    return op.node("Resize", [value, "", "", sizes], attributes=attributes, known=known)[0]
 
 
-def _mapped(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarge: bool = True) -> Array:
+def _map(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarge: bool = True) -> Array:
     def build() -> tuple[Model, Sequence[str]]:
         model, _, found = with_map(e, name, signed, enlarge)
         return model, [found]
@@ -148,36 +169,6 @@ def _mapped(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarg
     runner = e.session(("map", name, signed, enlarge), build)
     (found,) = runner({e.input: x, backward.seed: seed}).values()
     return found
-
-
-@method("grad-cam")
-def grad_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
-    """Channels of a layer, weighed by their mean gradient: where is what speaks for the class (Selvaraju 2016)."""
-    return _mapped("grad-cam", e, x, seed, signed, enlarge)
-
-
-@method("grad-cam++")
-def grad_cam_plus_plus_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
-    """Grad-CAM that does not prefer large objects to small ones (Chattopadhay et al. 2017)."""
-    return _mapped("grad-cam++", e, x, seed, signed, enlarge)
-
-
-@method("xgrad-cam")
-def xgrad_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
-    """Grad-CAM with gradients weighed by the activations: its sum comes near the score (Fu et al. 2020)."""
-    return _mapped("xgrad-cam", e, x, seed, signed, enlarge)
-
-
-@method("hirescam")
-def hirescam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
-    """Gradient times activation, place by place: only what the model used is lit (Draelos and Carin 2020)."""
-    return _mapped("hirescam", e, x, seed, signed, enlarge)
-
-
-@method("layer-cam")
-def layer_cam_map(e: Explainer, x: Array, seed: Array, signed: bool = False, enlarge: bool = True) -> Array:
-    """Positive gradient times activation: works at early layers, too, with fine detail (Jiang et al. 2021)."""
-    return _mapped("layer-cam", e, x, seed, signed, enlarge)
 
 
 LINEAR = frozenset({
@@ -190,9 +181,8 @@ POINTWISE = frozenset({"Conv", "Dropout", "Identity", "Transpose"})
 MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 
 
-@method("cam")
-def cam_map(e: Explainer, x: Array, seed: Array, signed: bool = True, enlarge: bool = True) -> Array:
-    """The class's own weights on the layer before a global average pooling (Zhou et al. 2015)."""
+def _check_head(e: Explainer) -> None:
+    """Raise a ConfigError unless a CAM is defined behind every layer."""
     for layer in e.layers:
         head = between(e.model.graph, [layer.value], e.target)
         pool = next((k for k, node in enumerate(head) if node.op_type in MEANS), len(head))
@@ -203,7 +193,6 @@ def cam_map(e: Explainer, x: Array, seed: Array, signed: bool = True, enlarge: b
                 f"cam needs a global average pooling and a linear head behind {layer.value!r}; there is {what}",
                 key="--method", hint="grad-cam and hirescam equal it where it is defined, and work everywhere",
             )  # fmt: skip
-    return _mapped("cam", e, x, seed, signed, enlarge)
 
 
 def _linear(e: Explainer, node: Node, after: int) -> bool:
@@ -323,35 +312,44 @@ def ss_cam(
 
 
 def _masked(e: Explainer, x: Array, seed: Array, channels: int, samples: int, noise: float, random: int) -> list[Array]:
+    """Return each layer's maps (images, *grid): its channels, weighed by a softmax of what they let through."""
     import numpy as np
 
-    image = e.image
-    if image is None:
-        raise ConfigError("the input has no places to mask", key="--method")
     found = []
     for layer, (a, _) in zip(e.layers, _activations(e, x), strict=True):
         maps = []
-        for k in range(len(x)):
-            spread = np.ptp(a[k].reshape(len(a[k]), -1), 1)
+        for image, held, weigh in zip(x, a, seed, strict=True):
+            spread = np.ptp(held.reshape(len(held), -1), 1)
             tried = np.flatnonzero(spread > 0)  # a channel that is the same everywhere masks nothing
             if channels:
                 tried = np.sort(tried[np.argsort(-spread[tried], kind="stable")[:channels]])
-            total = np.zeros(len(tried))
-            for start in e.track(range(0, len(tried), CHUNK), f"{layer.value}, channels"):
-                masks = _unit(enlarged(a[k, tried[start : start + CHUNK]], image.grid))
-                for n in range(samples):
-                    noisy = masks
-                    if noise:
-                        rngs = [np.random.default_rng((random, n, c)) for c in tried[start : start + CHUNK]]
-                        noisy = masks + np.float32(noise) * np.stack(
-                            [rng.standard_normal(image.grid, "f4") for rng in rngs]
-                        )
-                    shown = x[k] * np.expand_dims(noisy, image.axis)
-                    total[start : start + CHUNK] += score(e.scores(shown.astype("f4")), seed[k]) / samples
+            chunks = e.track(range(0, len(tried), CHUNK), f"{layer.value}, channels")
+            parts = (tried[start : start + CHUNK] for start in chunks)
+            scores = [np.mean([
+                score(e.scores(shown), weigh) for shown in _shown(e, image, held[some], some, samples, noise, random)
+            ], 0) for some in parts]  # fmt: skip
+            total = np.concatenate([np.empty(0, "f4"), *scores])
             share = np.exp(total - total.max(initial=-np.inf))
-            maps.append(np.tensordot((share / share.sum()).astype("f4"), a[k, tried], 1))
+            maps.append(np.tensordot((share / share.sum()).astype("f4"), held[tried], 1))
         found.append(np.stack(maps))
     return found
+
+
+def _shown(
+    e: Explainer, image: Array, held: Array, numbers: Array, samples: int, noise: float, random: int
+) -> Iterator[Array]:
+    """Yield an image masked with channels, `samples` times; the noise of a channel is its own."""
+    import numpy as np
+
+    if e.image is None:
+        raise ConfigError("the input has no places to mask", key="--method")
+    masks = _unit(enlarged(held, e.image.grid))
+    for n in range(samples):
+        noisy = masks
+        if noise:
+            dice = [np.random.default_rng((random, n, c)).standard_normal(e.image.grid, "f4") for c in numbers]
+            noisy = masks + np.float32(noise) * np.stack(dice)
+        yield image * np.expand_dims(noisy, e.image.axis)
 
 
 def _unit(maps: Array) -> Array:
@@ -367,18 +365,12 @@ def ablation_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enla
     """Channels, weighed by the share of the score that is lost without them; no gradient (Desai 2020)."""
     import numpy as np
 
-    whole = score(e.scores(x), seed)
+    whole = score(e.scores(x), seed)[:, None]
     found = []
     for layer, (a, _) in zip(e.layers, _activations(e, x), strict=True):
-        maps = []
-        for k in range(len(x)):
-            number = a.shape[1]
-            left = np.empty(number, "f4")
-            for start in e.track(range(0, number, CHUNK), f"{layer.value}, channels"):
-                keep = 1 - np.eye(number, dtype="f4")[start : start + CHUNK].reshape(-1, number, *[1] * len(layer.grid))
-                left[start : start + CHUNK] = score(_behind(e, layer, x[k], keep), seed[k])
-            maps.append(np.tensordot((whole[k] - left) / whole[k], a[k], 1))
-        found.append(np.stack(maps))
+        channels = np.eye(a.shape[1], dtype="f4").reshape(a.shape[1], -1, *[1] * len(layer.grid))
+        left = _tried(e, layer, x, seed, 1 - channels)
+        found.append(np.einsum("nk,nk...->n...", (whole - left) / np.where(whole == 0, 1, whole), a))
     return _averaged(e, found, signed, enlarge)
 
 
@@ -389,36 +381,38 @@ def recipro_cam(e: Explainer, x: Array, seed: Array, enlarge: bool = True) -> Ar
 
     found = []
     for layer in e.layers:
-        number = _size(layer.grid)
-        maps = np.empty((len(x), number), "f4")
-        for k in range(len(x)):
-            for start in e.track(range(0, number, CHUNK), f"{layer.value}, places"):
-                alone = np.eye(number, dtype="f4")[start : start + CHUNK].reshape(-1, 1, *layer.grid)
-                maps[k, start : start + CHUNK] = score(_behind(e, layer, x[k], alone), seed[k])
-        maps -= maps.min(1, keepdims=True)
-        found.append(maps.reshape(len(x), *layer.grid))
+        number = prod(layer.grid)
+        maps = _tried(e, layer, x, seed, np.eye(number, dtype="f4").reshape(number, 1, *layer.grid))
+        found.append((maps - maps.min(1, keepdims=True)).reshape(len(x), *layer.grid))
     return _averaged(e, found, False, enlarge)
 
 
-def _size(shape: Sequence[int]) -> int:
-    from math import prod
+def _tried(e: Explainer, layer: Layer, x: Array, seed: Array, masks: Array) -> Array:
+    """Return the scores (images, masks) with a layer's values multiplied by masks."""
+    import numpy as np
 
-    return prod(shape)
+    steps = range(0, len(masks), CHUNK)
+    found = []
+    for image, weigh in zip(x, seed, strict=True):
+        chunks = (masks[start : start + CHUNK] for start in e.track(steps, f"behind {layer.value}"))
+        found.append(np.concatenate([score(values, weigh) for values in _behind(e, layer, image, chunks)]))
+    return np.stack(found)
 
 
-def _behind(e: Explainer, layer: Layer, image: Array, masks: Array) -> Array:
-    """Return the target's values with a layer's own multiplied by masks (n, C or 1, *grid or ones).
+def _behind(e: Explainer, layer: Layer, image: Array, masks: Iterable[Array]) -> Iterator[Array]:
+    """Yield the target's values with a layer's own multiplied by masks (n, C or 1, *grid or ones).
 
-    Only the part of the model behind the layer runs, and what goes around it.
+    Only the part of the model behind the layer runs again, and what goes around it.
     """
     import numpy as np
 
     value = e.forward([layer.value])({e.input: image[None]})[layer.value]
     runner = e.session(("tail", layer.value), lambda: (tail(e.model, layer.value, e.target), [e.target]))
-    given = {layer.value: value * layer.spread(masks).astype(value.dtype)}
-    if e.input in runner.model.graph.inputs:
-        given[e.input] = np.repeat(image[None], len(masks), 0)
-    return runner(given)[e.target]
+    for some in masks:
+        given = {layer.value: value * layer.spread(some).astype(value.dtype)}
+        if e.input in runner.model.graph.inputs:
+            given[e.input] = np.repeat(image[None], len(some), 0)
+        yield runner(given)[e.target]
 
 
 def tail(model: Model, start: str, end: str) -> Model:
@@ -456,7 +450,7 @@ def guided_grad_cam(e: Explainer, x: Array, seed: Array) -> Array:
     image = e.image
     if image is None:
         raise ConfigError("the input has no places to weigh", key="--method")
-    found: Array = guided_backprop(e, x, seed) * np.expand_dims(_mapped("grad-cam", e, x, seed, False), image.axis)
+    found: Array = guided_backprop(e, x, seed) * np.expand_dims(_map("grad-cam", e, x, seed, False), image.axis)
     return found
 
 
@@ -489,7 +483,7 @@ def finer_cam(
         order = np.argsort(np.abs(flat[k] - flat[k, chosen]), kind="stable")
         others = order[order != chosen][:near]
         against[k, others] -= np.float32(gamma / len(others)) * seed[k, chosen]
-    return _mapped(base, e, x, against, signed, enlarge)
+    return _map(base, e, x, against, signed, enlarge)
 
 
 @method("fullgrad")

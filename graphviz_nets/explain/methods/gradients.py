@@ -39,15 +39,20 @@ def input_x_gradient(e: Explainer, x: Array, seed: Array) -> Array:
 
 
 def _noisy(e: Explainer, x: Array, seed: Array, samples: int, noise: float, random: int) -> Iterator[Array]:
-    """Yield gradients at noisy copies; the noise is a share of each image's range, the same for every batch size."""
+    """Yield gradients at noisy copies; the noise is a share of each image's range.
+
+    It is the same for every size of the batch, and wherever the model has its channels.
+    """
     import numpy as np
 
+    axis = 1 if e.image is None else e.image.axis
+    first = np.moveaxis(x, axis, 1).shape[1:]
     axes = tuple(range(1, x.ndim))
     sigma = noise * (x.max(axes, keepdims=True) - x.min(axes, keepdims=True))
     rngs = [np.random.default_rng((random, k)) for k in range(len(x))]
-    for _ in range(samples):
-        noisy = np.stack([rng.standard_normal(x.shape[1:], "f4") for rng in rngs])
-        yield e.gradient(x + sigma * noisy, seed)
+    for _ in e.track(range(samples), "noisy copies"):
+        noisy = np.stack([rng.standard_normal(first, "f4") for rng in rngs])
+        yield e.gradient(x + sigma * np.moveaxis(noisy, 1, axis), seed)
 
 
 @method("smoothgrad")
@@ -99,7 +104,8 @@ def integrated_gradients(e: Explainer, x: Array, seed: Array, steps: int = 50, b
     way = x - start
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     total = np.zeros_like(x)
-    for node, weight in zip(nodes, weights, strict=True):
+    for k in e.track(range(steps), "steps"):
+        node, weight = nodes[k], weights[k]
         total += np.float32(weight / 2) * e.gradient(start + np.float32((node + 1) / 2) * way, seed)
     found: Array = way * total
     rise = ((e.scores(x) - e.scores(start.copy())) * seed).reshape(len(x), -1).sum(1)

@@ -45,12 +45,8 @@ def seeds(scores: Array, target: Any) -> Array:
         found[:] = 1
         return found
     classes, images = scores.shape[1], len(scores)
-    flat = scores.reshape(images, classes, -1)
     if isinstance(target, str):
-        rank = target.removeprefix("top")
-        if not target.startswith("top") or not rank.isdigit() or not 0 < int(rank) <= classes:
-            raise ConfigError(f"{target!r} is no target", key="--target", hint="a class's number, its label, or top1")
-        chosen = np.argsort(-flat.sum(2), 1, kind="stable")[:, int(rank) - 1]
+        chosen = ranked(scores, target)
     else:
         against = target if isinstance(target, tuple) and len(target) == 2 else None
         chosen = np.broadcast_to(np.asarray(target if against is None else against[0], int), images)
@@ -58,6 +54,24 @@ def seeds(scores: Array, target: Any) -> Array:
             found[:, _class(against[1], classes)] -= 1
     for k, one in enumerate(chosen):
         found[k, _class(int(one), classes)] += 1
+    return found
+
+
+def ranked(scores: Array, target: str) -> Array:
+    """Return each image's class of a rank, ``top1`` for the best.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ranked(np.array([[1.0, 3.0, 2.0]]), "top2").tolist()
+    [2]
+    """
+    import numpy as np
+
+    rank = target.removeprefix("top")
+    if not target.startswith("top") or not rank.isdigit() or not 0 < int(rank) <= scores.shape[1]:
+        raise ConfigError(f"{target!r} is no target", key="--target", hint="a class's number, its label, or top1")
+    found: Array = np.argsort(-scores.reshape(*scores.shape[:2], -1).sum(2), 1, kind="stable")[:, int(rank) - 1]
     return found
 
 
