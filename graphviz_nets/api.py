@@ -286,13 +286,13 @@ def export_attribution(model: Model, method: str = "saliency") -> tuple[Model, s
         A runnable one; unknown sizes of its inputs become 1.
     method : str
         Of ``explain --list-methods``: its way back is added. What a method does around it (noise, steps, a product
-        with the input) is the caller's.
+        with the input) is the caller's. Of Grad-CAM and its like the map is added, at the size of the image.
 
     Returns
     -------
     (model, seed, gradient)
         The model at opset 18 or more, the name of the extra input that weighs the target's elements, and of the output
-        that holds what comes back to the first input.
+        that holds what comes back to the first input, or the map.
 
     Examples
     --------
@@ -301,13 +301,20 @@ def export_attribution(model: Model, method: str = "saliency") -> tuple[Model, s
     ('ip2/seed', 'data/gradient', True)
     """
     from graphviz_nets.explain.explainer import Explainer
-    from graphviz_nets.explain.methods import WAYS
+    from graphviz_nets.explain.methods.cam import weights, with_map
+    from graphviz_nets.explain.methods.gradients import WAYS
 
-    if method not in WAYS:
-        raise ConfigError(f"no method {method!r}", key="--with-gradient", hint=f"one of {', '.join(WAYS)}")
+    if method not in WAYS and method not in weights.rules:
+        raise ConfigError(
+            f"no gradient of {method!r}", key="--with-gradient", hint=f"one of {', '.join([*WAYS, *weights])}"
+        )
     explainer = Explainer(model)
-    found, backward = explainer.model_with(WAYS[method])
-    return replace(found, metadata=model.metadata), backward.seed, backward.gradients[explainer.wrt]
+    if method in weights.rules:
+        found, seed, result = with_map(explainer, method)
+    else:
+        found, backward = explainer.backward(WAYS[method])
+        seed, result = backward.seed, backward.gradients[explainer.wrt]
+    return replace(found, metadata=model.metadata), seed, result
 
 
 def preprocess_of(text: str) -> Preprocess:

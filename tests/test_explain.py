@@ -16,10 +16,9 @@ from graphviz_nets import api
 from graphviz_nets.config import Options
 from graphviz_nets.converters.caffe import converter
 from graphviz_nets.errors import ConfigError, NoRule, RunError
-from graphviz_nets.explain import methods
 from graphviz_nets.explain.backward import grad
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.methods import explain, heat, seeds
+from graphviz_nets.explain.methods import explain, gradients, heat, method, seeds
 from graphviz_nets.explain.prepare import prepare
 from graphviz_nets.explain.runner import Runner, doubled, reference
 from graphviz_nets.graph import proto
@@ -187,7 +186,7 @@ def test_noise_methods_are_what_they_say(nets: Any, need: Need) -> None:
     explainer = found["max"][1]
     data = x.numpy()
     seed = seeds(explainer.scores(data), 3)
-    samples = list(methods._noisy(explainer, data, seed, 6, 0.2, 0))
+    samples = list(gradients._noisy(explainer, data, seed, 6, 0.2, 0))
     stack = np.stack(samples).astype("f8")
     options = {"samples": 6, "noise": 0.2}
     assert np.allclose(explain(explainer, data, 3, "smoothgrad", **options), stack.mean(0), atol=1e-6)
@@ -306,7 +305,7 @@ def test_segmentation_and_language_nets(need: Need) -> None:
     model = exported(module, ids)
     embedded = next(node.outputs[0] for node in model.graph.nodes if node.op_type == "Gather")
     with pytest.raises(ConfigError, match="embedding"):
-        Explainer(model)
+        Explainer(model).gradient(ids.numpy(), seeds(np.zeros((1, 3)), 1))
     explainer = Explainer(model, wrt=embedded)
     mine = explainer.gradient(ids.numpy(), seeds(np.zeros((1, 3)), 1))
     words = module.double().words(ids).detach().requires_grad_(True)
@@ -497,7 +496,7 @@ def test_explain_writes_every_kind_of_file(digit: tuple[Path, Path], tmp_path: P
     done = command(*common, "--method", "saliency", "--method", "lrp", "-o", tmp_path / "a.png", "--target", "3")
     assert done.returncode == 0
     with Image.open(tmp_path / "a.png") as sheet:
-        assert sheet.size == (8 + 5 * 36, 8 + 2 * 36)
+        assert sheet.size == (8 + 5 * 120, 22 + 8 + 2 * 120)  # enlarged four times, with titles
     (tmp_path / "labels.txt").write_text("\n".join(f"<b>digit {k}</b>" for k in range(10)))
     done = command(*common, "--labels", tmp_path / "labels.txt", "--target", "digit 3", "-o", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
@@ -526,8 +525,8 @@ def test_explain_says_what_is_wrong(
 
 def test_methods_are_listed(need: Need) -> None:
     done = command("explain", "--list-methods")
-    assert done.returncode == 0 and [line.split()[0] for line in done.stdout.splitlines()] == list(methods.method)
-    assert set(methods.WAYS) == set(methods.method)
+    assert done.returncode == 0 and [line.split()[0] for line in done.stdout.splitlines()] == list(method)
+    assert {"saliency", "grad-cam"} <= set(method)
 
 
 def test_an_attribution_is_a_model_of_its_own(digit: tuple[Path, Path], tmp_path: Path, need: Need) -> None:
@@ -550,9 +549,10 @@ def test_an_attribution_is_a_model_of_its_own(digit: tuple[Path, Path], tmp_path
 def test_the_gallery_is_whole(digit: tuple[Path, Path]) -> None:
     import numpy as np
 
-    from graphviz_nets.explain.gallery import Explained, page
+    from graphviz_nets.explain.gallery import Explained, Map, page
 
-    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], [("lrp", np.ones((2, 2)), True)])
+    maps = [Map("lrp", np.ones((2, 2)), True, "words <b>")]
+    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], maps, "<i>")
     text = page("</style>", "about", [one])
     assert (
         text.count("<script>") == 1

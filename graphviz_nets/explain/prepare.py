@@ -92,6 +92,12 @@ def _expanded(message: Any) -> Any:
     if message.functions:
         message = onnx.inliner.inline_local_functions(message)
     if expandable:
+        # Some bodies depend on the types of what goes in, which the inliner does not look up in initializers.
+        known = {info.name for info in (*message.graph.value_info, *message.graph.input)}
+        message.graph.value_info.extend(
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            for tensor in message.graph.initializer if tensor.name not in known
+        )  # fmt: skip
         message = onnx.inliner.inline_selected_functions(message, sorted(expandable), inline_schema_functions=True)
     return message
 

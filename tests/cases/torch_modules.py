@@ -45,6 +45,61 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.pool(self.layer2(self.layer1(self.stem(x)))), 1))
 
 
+class Digits(nn.Module):
+    """The net of fixtures/digits, whose layers are called alike in every framework."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 12, 3, padding=1)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(12, 24, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(24)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Any) -> Any:
+        x = self.pool1(self.relu1(self.conv1(x)))
+        x = self.relu2(self.bn2(self.conv2(x)))
+        return self.head(torch.flatten(self.pool2(x), 1))
+
+
+class StripesViT(nn.Module):
+    """The vision transformer of fixtures/vit: patches of 4x4 of 32x40, a class token, two layers of two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 24, 4, 4)
+        self.cls = nn.Parameter(torch.zeros(1, 1, 24))
+        self.place = nn.Parameter(torch.randn(1, 81, 24) * 0.02)
+        layer = nn.TransformerEncoderLayer(24, 2, 48, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(24), enable_nested_tensor=False)
+        self.head = nn.Linear(24, 4)
+
+    def forward(self, x: Any) -> Any:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.place
+        return self.head(self.encoder(x)[:, 0])
+
+
+class PNet(nn.Module):
+    """MTCNN's first net (Zhang et al. 2016), with facenet-pytorch's names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.prelu1 = nn.Conv2d(3, 10, 3), nn.PReLU(10)
+        self.pool1 = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.conv2, self.prelu2 = nn.Conv2d(10, 16, 3), nn.PReLU(16)
+        self.conv3, self.prelu3 = nn.Conv2d(16, 32, 3), nn.PReLU(32)
+        self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: Any) -> Any:
+        x = self.prelu2(self.conv2(self.pool1(self.prelu1(self.conv1(x)))))
+        x = self.prelu3(self.conv3(x))
+        return self.conv4_2(x), torch.softmax(self.conv4_1(x), 1)
+
+
 class ViT(nn.Module):
     def __init__(self) -> None:
         super().__init__()

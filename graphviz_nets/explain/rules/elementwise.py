@@ -11,6 +11,8 @@ from math import pi, sqrt
 from graphviz_nets.explain.backward import Step, constant, mask, over, unbroadcast, vjp
 from graphviz_nets.graph.builder import Builder
 
+STEEP = 1e38
+"""A slope at which what is larger than 0 is 1, but for numbers that float32 hardly has."""
 Derivative = Callable[[Builder, Step], str]
 
 
@@ -53,8 +55,8 @@ def neg(op: Builder, s: Step) -> Sequence[str | None]:
 
 @unary("Relu")
 def relu(op: Builder, s: Step) -> str:
-    """[y > 0], from the output: the forward pass keeps its fusions"""
-    return mask(op, op.Cast(s.y, to=9))
+    """[y > 0], from the output, so that the forward pass keeps its fusions; as one operation, a line cut off at 1"""
+    return op.HardSigmoid(s.y, alpha=STEEP, beta=0.0)
 
 
 @vjp("Clip")

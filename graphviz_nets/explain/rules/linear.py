@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from string import ascii_letters
+from typing import TypeAlias
 
 from graphviz_nets.explain.backward import Step, filled, unbroadcast, vjp
 from graphviz_nets.graph.builder import Builder
 
+Window: TypeAlias = "tuple[list[int], list[int], list[int], list[int]]"
 
-def window(s: Step, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
+
+def window(s: Step, rank: int) -> Window:
     """Return the strides, dilations and pads (begin, end) of a convolution or pooling; auto_pad is worked out."""
     strides = list(s.attribute("strides", (1,) * rank))
     dilations = list(s.attribute("dilations", (1,) * rank))
@@ -33,7 +36,10 @@ def conv(op: Builder, s: Step) -> Sequence[str | None]:
     """ConvTranspose with the same weights; Conv with flipped ones where the stride is 1, which is quicker"""
     if s.wanted[1]:
         raise s.refused("its weights depend on what is differentiated by")
-    return [input_gradient(op, s, s.g, s.x(1)) if s.wanted[0] else None, None, _bias(op, s)]
+    x, back = s.shape(s.x()), None
+    if s.wanted[0]:
+        back = sent_back(op, s.g, s.x(1), x, window(s, len(x) - 2), s.attribute("group", 1))
+    return [back, None, _bias(op, s)]
 
 
 def _bias(op: Builder, s: Step) -> str | None:
@@ -43,11 +49,11 @@ def _bias(op: Builder, s: Step) -> str | None:
     return op.ReduceSum(s.g, op.constant([0, *range(2, len(s.shape(s.y)))]), keepdims=0)
 
 
-def input_gradient(op: Builder, s: Step, g: str, weights: str) -> str:
-    """Return the gradient of a Conv's input, with these weights in place of the node's."""
-    x, y, w = s.shape(s.x()), s.shape(s.y), s.shape(s.x(1))
-    rank, group = len(x) - 2, s.attribute("group", 1)
-    strides, dilations, begin, end = window(s, rank)
+def sent_back(op: Builder, g: str, weights: str, x: Sequence[int], window: Window, group: int) -> str:
+    """Return the gradient of the input, of shape `x`, of a convolution with these weights."""
+    strides, dilations, begin, end = window
+    rank = len(x) - 2
+    y, w = ([int(dim or 1) for dim in op.shape(name) or ()] for name in (g, weights))
     reach = [(w[2 + k] - 1) * dilations[k] + 1 for k in range(rank)]
     extra = {"group": group} if group > 1 else {}
     plain = set(strides) == {1} and all(begin[k] < reach[k] > end[k] for k in range(rank))
@@ -60,7 +66,7 @@ def input_gradient(op: Builder, s: Step, g: str, weights: str) -> str:
         "ConvTranspose", [g, weights],
         attributes={"kernel_shape": w[2:], "strides": strides, "dilations": dilations, "pads": [*begin, *end],
                     "output_padding": rest, **extra},
-        known=[("float32", x)],
+        known=[("float32", tuple(x))],
     )[0]  # fmt: skip
 
 

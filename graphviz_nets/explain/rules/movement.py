@@ -5,7 +5,7 @@ Any of them that has no rule of its own is run once on the numbers of its input'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -75,16 +75,14 @@ def tile(op: Builder, s: Step) -> Sequence[str | None]:
 @vjp("Slice")
 def slice_(op: Builder, s: Step) -> Sequence[str | None]:
     """Pad; ScatterElements where steps are not 1"""
-    x, y = s.shape(s.x()), s.shape(s.y)
+    x = s.shape(s.x())
     axes = s.numbers(3) if s.given(3) else list(range(len(s.numbers(1))))
     if s.given(4) and any(step != 1 for step in s.numbers(4)):
         return moved(op, s)
-    begin = [0] * len(x)
-    for axis, start in zip(axes, s.numbers(1), strict=True):
-        size = x[axis]
-        begin[axis % len(x)] = min(max(start + size if start < 0 else start, 0), size)
-    end = [x[k] - y[k] - begin[k] for k in range(len(x))]
-    return [op.node("Pad", [s.g, op.constant([*begin, *end])], known=[("float32", x)])[0], *[None] * 4]
+    sizes = [x[axis] for axis in axes]
+    starts = zip(axes, s.numbers(1), sizes, strict=True)
+    begin = {axis % len(x): min(max(start + size if start < 0 else start, 0), size) for axis, start, size in starts}
+    return [_padded(op, s.g, x, begin), *[None] * 4]
 
 
 @vjp("Pad")
@@ -103,15 +101,37 @@ def pad(op: Builder, s: Step) -> Sequence[str | None]:
 
 @vjp("Gather")
 def gather(op: Builder, s: Step) -> Sequence[str | None]:
-    """ScatterElements along the axis, added up"""
+    """ScatterElements along the axis, added up; Pad where it takes one stretch, as of three things that were stacked"""
     x, indices = s.shape(s.x()), s.shape(s.x(1))
     axis = s.attribute("axis", 0) % len(x)
+    stretch = _stretch(s.constant(1), x[axis])
+    if stretch is not None:
+        g = s.g if indices else op.Unsqueeze(s.g, op.constant([axis]))
+        return [_padded(op, g, x, {axis: stretch[0]}), None]
     before, after, number = prod(x[:axis]), prod(x[axis + 1 :]), prod(indices)
     places = op.Expand(op.Reshape(op.Cast(s.x(1), to=7), op.constant([1, number, 1])),
                        op.constant([before, number, after]))  # fmt: skip
     g = op.Reshape(s.g, op.constant([before, number, after]))
     zeros = filled(op, 0.0, [before, x[axis], after])
     return [reshaped(op, op.ScatterElements(zeros, places, g, axis=1, reduction="add"), x), None]
+
+
+def _stretch(indices: Array | None, size: int) -> tuple[int, int] | None:
+    """Return where indices that go up by ones begin and end, None for any others."""
+    import numpy as np
+
+    if indices is None or indices.ndim > 1 or not indices.size:
+        return None
+    places = indices.reshape(-1) % size
+    return (int(places[0]), int(places[-1]) + 1) if (np.diff(places) == 1).all() else None
+
+
+def _padded(op: Builder, g: str, x: Sequence[int], begin: Mapping[int, int]) -> str:
+    """Return a part that begins there, by axis, in zeros of shape `x`."""
+    have = op.shape(g) or ()
+    before = [begin.get(k, 0) for k in range(len(x))]
+    after = [x[k] - int(have[k] or 1) - before[k] for k in range(len(x))]
+    return op.node("Pad", [g, op.constant([*before, *after])], known=[("float32", tuple(x))])[0]
 
 
 @vjp("GatherElements")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from graphviz_nets.explain.backward import Step, array, filled, mask, over, reshaped, vjp
-from graphviz_nets.explain.rules.linear import window
+from graphviz_nets.explain.rules.linear import sent_back, window
 from graphviz_nets.graph.builder import Builder
 
 
@@ -58,20 +58,13 @@ def spread(op: Builder, s: Step, g: str) -> str:
     """Return a value of the output's shape added to all places of its windows."""
     kernel, strides, dilations, begin, end = _reach(s)
     x, y = s.shape(s.x()), s.shape(s.y)
-    rank, channels = len(x) - 2, x[1]
-    rest = [
-        x[2 + k] - ((y[2 + k] - 1) * strides[k] - begin[k] - end[k] + (kernel[k] - 1) * dilations[k] + 1)
-        for k in range(rank)
-    ]
     # Rounding up lets the last window hang over the end: that is more padding there.
-    end = [end[k] - min(0, rest[k]) for k in range(rank)]
-    ones = filled(op, 1.0, [channels, 1, *kernel])
-    return op.node(
-        "ConvTranspose", [g, ones],
-        attributes={"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [*begin, *end],
-                    "output_padding": [max(0, one) for one in rest], **({"group": channels} if channels > 1 else {})},
-        known=[("float32", x)],
-    )[0]  # fmt: skip
+    end = [
+        max(end[k], (y[2 + k] - 1) * strides[k] + (kernel[k] - 1) * dilations[k] + 1 - begin[k] - x[2 + k])
+        for k in range(len(kernel))
+    ]
+    ones = filled(op, 1.0, [x[1], 1, *kernel])
+    return sent_back(op, g, ones, x, (strides, dilations, begin, end), x[1])
 
 
 @vjp("LpPool")

@@ -1,26 +1,17 @@
-"""Methods: functions from (explainer, images, seed) to an attribution of the images' shape.
-
-``x`` is (images, ...) as the model takes it, ``seed`` weighs the elements of the target, one row an image. A method
-returns float32 of the shape of ``x``, signed where it has signs.
-"""
+"""Methods that stand on one way back through the net, to its input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.graph.rules import Table
+from graphviz_nets.explain.methods.table import method
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array: TypeAlias = np.ndarray[Any, Any]
-
-Method: TypeAlias = "Callable[..., Array]"
-
-method: Table[Method] = Table("method")
 
 WAYS: Mapping[str, str] = {
     "saliency": "gradient", "input-x-gradient": "gradient", "smoothgrad": "gradient", "smoothgrad-squared": "gradient",
@@ -48,15 +39,20 @@ def input_x_gradient(e: Explainer, x: Array, seed: Array) -> Array:
 
 
 def _noisy(e: Explainer, x: Array, seed: Array, samples: int, noise: float, random: int) -> Iterator[Array]:
-    """Yield gradients at noisy copies; the noise is a share of each image's range, the same for every batch size."""
+    """Yield gradients at noisy copies; the noise is a share of each image's range.
+
+    It is the same for every size of the batch, and wherever the model has its channels.
+    """
     import numpy as np
 
+    axis = 1 if e.image is None else e.image.axis
+    first = np.moveaxis(x, axis, 1).shape[1:]
     axes = tuple(range(1, x.ndim))
     sigma = noise * (x.max(axes, keepdims=True) - x.min(axes, keepdims=True))
     rngs = [np.random.default_rng((random, k)) for k in range(len(x))]
-    for _ in range(samples):
-        noisy = np.stack([rng.standard_normal(x.shape[1:], "f4") for rng in rngs])
-        yield e.gradient(x + sigma * noisy, seed)
+    for _ in e.track(range(samples), "noisy copies"):
+        noisy = np.stack([rng.standard_normal(first, "f4") for rng in rngs])
+        yield e.gradient(x + sigma * np.moveaxis(noisy, 1, axis), seed)
 
 
 @method("smoothgrad")
@@ -108,7 +104,8 @@ def integrated_gradients(e: Explainer, x: Array, seed: Array, steps: int = 50, b
     way = x - start
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     total = np.zeros_like(x)
-    for node, weight in zip(nodes, weights, strict=True):
+    for k in e.track(range(steps), "steps"):
+        node, weight = nodes[k], weights[k]
         total += np.float32(weight / 2) * e.gradient(start + np.float32((node + 1) / 2) * way, seed)
     found: Array = way * total
     rise = ((e.scores(x) - e.scores(start.copy())) * seed).reshape(len(x), -1).sum(1)
@@ -148,110 +145,3 @@ def lrp(e: Explainer, x: Array, seed: Array, composite: str = "epsilon-plus") ->
     """
     way = f"lrp:{composite}"
     return e.gradient(x, seed * e.scores(x), way)
-
-
-def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency", **options: Any) -> Array:
-    """Return a method's attribution of images.
-
-    Parameters
-    ----------
-    e : Explainer
-        The model.
-    x : array
-        (images, ...) as the model takes them.
-    target : int, "top1", pair of int, sequence or array
-        See :func:`seeds`.
-    name : str
-        Of the table `method`.
-    **options
-        Of the method.
-
-    Returns
-    -------
-    array
-        float32 of the shape of `x`.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown method or target.
-    """
-    rule = method.find("", name)
-    if rule is None:
-        raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}")
-    e.notes.clear()
-    found = rule(e, x, seeds(e.scores(x), target), **options)
-    empty = [k for k, one in enumerate(found) if not one.any()]
-    if empty:
-        e.notes.append(f"{name}: the map of {'image' if len(empty) == 1 else f'{len(empty)} images'} is empty, for "
-                       "nothing comes back to it")  # fmt: skip
-    return found
-
-
-def seeds(scores: Array, target: Any) -> Array:
-    """Return what weighs the target's elements.
-
-    Parameters
-    ----------
-    scores : array
-        (images, classes, ...); behind the classes all places count.
-    target : int, "top1", (int, int), sequence of int, or array
-        A class; each image's best; the first class against the second; one class for each image; or the weights
-        themselves, such as a direction in an embedding.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> seeds(np.array([[1.0, 3.0, 2.0]]), "top1").tolist(), seeds(np.zeros((1, 3)), (0, 2)).tolist()
-    ([[0.0, 1.0, 0.0]], [[1.0, 0.0, -1.0]])
-    """
-    import numpy as np
-
-    found = np.zeros(scores.shape, "f4")
-    if isinstance(target, np.ndarray) and target.dtype.kind == "f":
-        found[:] = target
-        return found
-    if scores.ndim < 2:
-        found[:] = 1
-        return found
-    classes, images = scores.shape[1], len(scores)
-    flat = scores.reshape(images, classes, -1)
-    if isinstance(target, str):
-        rank = target.removeprefix("top")
-        if not target.startswith("top") or not rank.isdigit() or not 0 < int(rank) <= classes:
-            raise ConfigError(f"{target!r} is no target", key="--target", hint="a class's number, its label, or top1")
-        chosen = np.argsort(-flat.sum(2), 1, kind="stable")[:, int(rank) - 1]
-    else:
-        against = target if isinstance(target, tuple) and len(target) == 2 else None
-        chosen = np.broadcast_to(np.asarray(target if against is None else against[0], int), images)
-        if against is not None:
-            found[:, _class(against[1], classes)] -= 1
-    for k, one in enumerate(chosen):
-        found[k, _class(int(one), classes)] += 1
-    return found
-
-
-def _class(number: int, classes: int) -> int:
-    if not 0 <= number < classes:
-        raise ConfigError(f"there is no class {number}", key="--target", hint=f"0 to {classes - 1}")
-    return number
-
-
-def heat(name: str, attribution: Array, layout: str = "nchw") -> Array:
-    """Return maps (images, H, W) of an attribution of images: over the channels the largest, or with signs the sum.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> heat("saliency", np.array([[[[1.0]], [[3.0]]]])).tolist()
-    [[[3.0]]]
-    """
-    axis = 1 if layout == "nchw" else attribution.ndim - 1
-    if attribution.ndim < 3:
-        return attribution
-    maps: Array = attribution.max(axis) if name in UNSIGNED else attribution.sum(axis)
-    return maps
-
-
-DOCS: Mapping[str, str] = {name: (rule.__doc__ or "").partition("\n")[0] for name, rule in method.rules.items()}
-"""What each method says, in a line."""
