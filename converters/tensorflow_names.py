@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from graphviz_nets.graph.ir import Model, Node, Value
+from graphviz_nets.graph.ir import Model, Value
 from graphviz_nets.graph.scopes import Path, Scope, parents
 
 CALL = r"(?:Stateful)?PartitionedCall(?:_\d+)?"
@@ -86,7 +86,7 @@ def joined(model: Model, drawn: Model) -> Model:
     placed: dict[str, Path] = {}
     nodes = []
     for node in model.graph.nodes:
-        own = _merged(node, drawn) or _place(node.name or node.id, known, paths)
+        own = _place(node.name or node.id, known, paths)
         if own is None:
             near = [placed[name] for name in node.inputs if name in placed]
             own = near[0] if near else ()
@@ -98,15 +98,6 @@ def joined(model: Model, drawn: Model) -> Model:
     }
     graph = replace(model.graph, name=drawn.name, nodes=tuple(nodes), values=_batched(model, drawn))
     return replace(model, graph=graph, framework="tensorflow", scopes=scopes, problems=drawn.problems)
-
-
-def _merged(node: Node, drawn: Model) -> Path | None:
-    """Return the scope of a convolution that TensorFlow has put into the scaling after it, whose name it now has."""
-    here = drawn.graph.by_id.get(_own(node.name))
-    if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or here is None or here.op_type != "Mul":
-        return None
-    makers = [drawn.graph.producers[name] for name in here.inputs if name in drawn.graph.producers]
-    return next((maker.scope for maker in makers if "Conv" in maker.op_type or maker.op_type == "MatMul"), None)
 
 
 def _own(name: str) -> str:

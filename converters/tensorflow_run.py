@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
@@ -25,6 +25,8 @@ from .tensorflow_names import joined
 
 OPSET = 18
 """The newest that tf2onnx writes."""
+LAYERS = frozenset({"Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul"})
+"""Operations that TensorFlow's optimizer is to leave alone: it puts the scaling behind them into their weights."""
 REWRITTEN = frozenset(
     "Const Enter Exit LoopCond Merge NextIteration Placeholder Switch TensorArrayGatherV3 TensorArrayReadV3 "
     "TensorArrayScatterV3 TensorArraySizeV3 TensorArrayV3 TensorArrayWriteV3".split()
@@ -219,8 +221,10 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     # Not all of tf2onnx's optimizers: one of them lets every convolution vanish in the normalization after it.
     chosen = {name: make for name, make in optimizer._optimizers.items() if name != "remove_back_to_back"}
     with tf.Graph().as_default():
-        small = tf_loader.tf_optimize(inputs, outputs, graph)
-    with tf.Graph().as_default() as whole, _in_order():
+        whole_graph = _inlined(graph, [*inputs, *outputs])
+        layers = [f"{node.name}:0" for node in whole_graph.node if node.op in LAYERS]
+        small = tf_loader.tf_optimize(inputs, [*outputs, *layers], whole_graph)
+    with tf.Graph().as_default() as whole, _in_order(), _layers_apart():
         tf.import_graph_def(small, name="")
         try:
             made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
@@ -273,6 +277,48 @@ def _in_order() -> Iterator[None]:
     finally:
         Graph.find_output_consumers, Graph.extract_sub_graph_nodes = consumers, needed_by
         tfonnx.resolve_functions = functions
+
+
+def _inlined(graph: Any, ends: Sequence[str]) -> Any:
+    """Return a GraphDef with the functions that it calls in the place of their calls; loops and choices stay."""
+    import tensorflow as tf
+    from tensorflow.python.grappler import tf_optimizer
+
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.optimizers[:] = ["function"]
+    meta = tf.compat.v1.train.export_meta_graph(graph_def=graph)
+    meta.collection_def["train_op"].node_list.value.extend(ends)
+    return tf_optimizer.OptimizeGraph(config, meta)
+
+
+@contextmanager
+def _layers_apart() -> Iterator[None]:
+    """Keep tf2onnx from putting the scaling and shift behind a convolution, a layer of its own, into its weights.
+
+    It does where nothing else reads the convolution, which is what it is told here never to be so.
+    """
+    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
+
+    scale, shift = TransposeOptimizer._mul_handler, TransposeOptimizer._add_handler
+    single = TransposeOptimizer._nodes_has_single_consumer_node
+
+    def apart(handler: Callable[[Any, Any, Any], bool]) -> Callable[[Any, Any, Any], bool]:
+        def handle(self: Any, turn: Any, node: Any) -> bool:
+            self._nodes_has_single_consumer_node = lambda nodes: (
+                not any(one.type in ("Conv", "ConvTranspose") for one in nodes) and single(self, nodes)
+            )
+            try:
+                return handler(self, turn, node)
+            finally:
+                del self._nodes_has_single_consumer_node
+
+        return handle
+
+    TransposeOptimizer._mul_handler, TransposeOptimizer._add_handler = apart(scale), apart(shift)
+    try:
+        yield
+    finally:
+        TransposeOptimizer._mul_handler, TransposeOptimizer._add_handler = scale, shift
 
 
 def _translations() -> frozenset[str]:
