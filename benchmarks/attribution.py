@@ -2,14 +2,17 @@
 
     python benchmarks/attribution.py [NAME...]
 
-Names are torchvision's; resnet50, vit_b_32 and mobilenet_v2 by default, with random weights. Everything runs in one
-process, so that a ratio means something on a busy machine.
+Names are torchvision's (random weights) or efficientnet_lite0 (real ones); resnet50, efficientnet_lite0 and vit_b_32 by
+default. What is compared runs in one process, so that a ratio means something on a busy machine; memory is the growth
+of a child's resident set from before its sessions are built.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -18,10 +21,13 @@ from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.real_nets import efficientnet_lite0
 from tests.torchvision_shim import torchvision
 
 os.environ["OMP_NUM_THREADS"] = "1"
+NETS = ("resnet50", "efficientnet_lite0", "vit_b_32")
 PEER = "Captum's"
+INTEGRATED = "integrated-gradients"
 
 
 def timed(runs: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, float]:
@@ -41,9 +47,11 @@ def main() -> None:
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    models = torchvision().models
-    for name in sys.argv[1:] or ["resnet50", "vit_b_32", "mobilenet_v2"]:
-        module = getattr(models, name)(weights=None).eval()
+    for name in sys.argv[1:] or NETS:
+        if name == "efficientnet_lite0":
+            module = efficientnet_lite0()
+        else:
+            module = getattr(torchvision().models, name)(weights=None).eval()
         for batch in (1, 8):
             compared(name, module, torch.randn(batch, 3, 224, 224))
 
@@ -59,7 +67,8 @@ def compared(name: str, module: Any, x: Any) -> None:
     from graphviz_nets.graph import proto
 
     program = torch.onnx.export(module, (x,), dynamo=True, optimize=False, verbose=False)
-    explainer = Explainer(proto.from_proto(program.model_proto), threads=1)
+    model = proto.from_proto(program.model_proto)
+    explainer = Explainer(model, threads=1)
     data, seed = x.numpy(), seeds(np.zeros((len(x), 1000)), 7)
     saliency, integrated = Saliency(module), IntegratedGradients(module)
     found = timed({
@@ -73,14 +82,51 @@ def compared(name: str, module: Any, x: Any) -> None:
     if len(x) > 1:
         return
     found = timed({
-        "ours": lambda: explain(explainer, data, 7, "integrated-gradients"),
+        "ours": lambda: explain(explainer, data, 7, INTEGRATED),
         PEER: lambda: integrated.attribute(x, target=7, internal_batch_size=1),
     }, 1)  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        proto.write(model, path)
+        grown = {method: memory(path, method) for method in ("saliency", INTEGRATED)}
     print(
-        f"  integrated gradients, 50 steps: {found['ours']:.1f} s, {found['ours'] / found[PEER]:.2f} x Captum's",
+        f"  integrated gradients, 50 steps: {found['ours']:.1f} s, {found['ours'] / found[PEER]:.2f} x Captum's; "
+        f"{grown[INTEGRATED]:.0f} MB, {grown[INTEGRATED] / grown['saliency']:.2f} x saliency's",
         flush=True,
     )
 
 
+def memory(path: Path, method: str) -> float:
+    """Return the MB by which a child's resident set grows at most while it explains an image."""
+    line = [sys.executable, str(Path(__file__).resolve()), CHILD, str(path), method]
+    return float(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+
+
+CHILD = "--memory"
+
+
+def child(path: Path, method: str) -> None:
+    """Print what :func:`memory` returns."""
+    import numpy as np
+
+    from graphviz_nets.explain.explainer import Explainer
+    from graphviz_nets.explain.methods import explain
+    from graphviz_nets.graph import proto
+
+    def resident(key: str) -> int:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+        return int(line.split()[1])
+
+    explainer = Explainer(proto.read(path), threads=1)
+    data = np.random.default_rng(0).standard_normal(explainer.shape).astype("f4")
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    explain(explainer, data, 7, method)
+    print((resident("VmHWM") - before) / 1000)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [CHILD]:
+        child(Path(sys.argv[2]), sys.argv[3])
+    else:
+        main()
