@@ -262,6 +262,17 @@ def test_colours_may_be_first_or_last(name: str, need: Need) -> None:
     same(last if name in MAPS else last.transpose(0, 3, 1, 2), first)
 
 
+def test_bodies_of_operations_may_depend_on_the_types_of_weights(need: Need) -> None:
+    """As CastLike's does, which torch writes for the bias that a convolution does not have."""
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("cast", opset=18)
+    x = op.input("x", "float32", (1, 1, 2, 2))
+    three = op.weight("three", (), np.int64(3).tobytes(), "int64", role="constant")
+    e = Explainer(op.model([op.Flatten(op.Mul(x, op.CastLike(three, x)), axis=1)]), provider="cpu")
+    assert explain(e, np.ones((1, 1, 2, 2), "f4"), 1, "saliency").tolist() == [[[[0, 3], [0, 0]]]]
+
+
 def test_a_layer_that_leads_elsewhere_is_refused(need: Need) -> None:
     """Without its gradient a map would be empty, and nobody told why."""
     np = need("numpy")
