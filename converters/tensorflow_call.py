@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -43,6 +43,8 @@ class Call:
         The initializers that it has declared.
     shared : dict
         Initializers of a layer that is called more than once.
+    given : mapping
+        What it is called with by name and not null; of a tensor, which is one of the inputs, only the name matters.
     keras : int
         Keras's major version, by which some defaults differ.
     """
@@ -59,6 +61,7 @@ class Call:
     weights: list[str] = field(default_factory=list)
     shared: dict[str, str] = field(default_factory=dict)
     taken: int = 0
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a setting, the default where it is absent or null."""
@@ -173,6 +176,28 @@ class Call:
         if blob.shape != shape and prod(blob.shape) != prod(shape):
             raise self.fail(f"{role!r} has the shape {blob.shape} in the file and {shape} in the layer")
         return self.op.weight(name, shown, blob.read if change is None else _changed(blob, shape, change), role=kind)
+
+
+def inner(call: Call, item: Any, x: str) -> tuple[str, ...]:
+    """Append the layer that is a setting of another one, with the weights that come next; return its results.
+
+    Parameters
+    ----------
+    call : Call
+        Of the layer around it.
+    item : mapping
+        ``class_name`` and ``config``.
+    x : str
+        Its input.
+    """
+    type_ = str(item["class_name"])
+    rule = layer.find("", type_)
+    if rule is None:
+        raise Impossible(f"{type_} inside it has no ONNX form here")
+    own = replace(call, type=type_, config=item["config"], inputs=(x,), given={})
+    found = rule(call.op, own)
+    call.taken = own.taken
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _changed(blob: Blob, shape: tuple[int, ...], change: Change) -> Callable[[], bytes]:

@@ -29,6 +29,13 @@ DTYPES: Mapping[int, str] = {
 """TensorFlow's DataType numbers; a reference type is 100 more."""
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall", "RemoteCall"})
+LOOPS = frozenset({"While", "StatelessWhile"})
+BODIES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(LOOPS, ("cond", "body")),
+    **dict.fromkeys(("If", "StatelessIf"), ("then_branch", "else_branch")),
+    **dict.fromkeys(("Case", "StatelessCase"), ("branches",)),
+}
+"""Operations that run functions of the library, and the attributes that name them."""
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 SILENT = frozenset(
     "NoOp Assert SaveV2 Save SaveSlices AssignVariableOp AssignAddVariableOp AssignSubVariableOp ControlTrigger Abort "
@@ -83,6 +90,8 @@ class Flat:
     ops: list[Op] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)  # results of calls, and what they really are
     before: dict[str, list[str]] = field(default_factory=dict)  # calls, and the ids that they end in
+    first: dict[str, int] = field(default_factory=dict)  # loops, and the number of values that they begin with
+    kinds: dict[ScopePath, tuple[str, str]] = field(default_factory=dict)  # scopes of functions: kind and type
     ids: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
@@ -215,7 +224,7 @@ def _graph(flat: Flat, nodes: Sequence[Any]) -> None:
     for node in nodes:
         data = [_main(ref) for ref in node.input if not ref.startswith("^")]
         controls = [ref[1:] for ref in node.input if ref.startswith("^")]
-        _add(flat, node, node.name, (), scopes, data, controls, ())
+        _add(flat, node, node.name, parts(node.name), (), scopes, data, controls, ())
 
 
 def _main(ref: str) -> str:
@@ -225,16 +234,18 @@ def _main(ref: str) -> str:
 
 
 def _add(
-    flat: Flat, node: Any, name: str, above: ScopePath, scopes: set[ScopePath], data: list[str],
+    flat: Flat, node: Any, name: str, own: ScopePath, above: ScopePath, scopes: set[ScopePath], data: list[str],
     controls: list[str], calls: tuple[str, ...],
 ) -> str:  # fmt: skip
     """Append a node, or the body of what it calls; return its id."""
-    own = parts(node.name)
     # A name that is also a scope's stands in that scope, as TensorBoard draws it.
     place = (*above, *(own if own in scopes else own[:-1]))
     called = node.attr["f"].func.name if node.op in CALLS else node.op
     function = flat.library.get(called)
     node_id = flat.unique(name)
+    if node.op in BODIES and len(calls) < DEEPEST and len(flat.ops) <= MOST_NODES:
+        data = _opened(flat, node, node_id, (*above, *own), data, calls)
+        place = (*above, *own)
     if function is None or called in calls or len(calls) >= DEEPEST or len(flat.ops) > MOST_NODES:
         if called in calls:
             flat.problems.append(f"{node_id}: {called} calls itself; it is not opened")
@@ -242,15 +253,51 @@ def _add(
         return node_id
     generic = re.fullmatch(r"(?:Stateful|Remote)?(?:Partitioned)?Call(?:_\d+)?", own[-1]) is not None
     prefix = (*above, *(own[:-1] if generic else own))
-    flat.before[node_id] = _body(flat, function, node, node_id, prefix, data, controls, (*calls, called))
+    results, flat.before[node_id] = _body(flat, function, node, prefix, data, controls, (*calls, called))
+    flat.alias.update((output(node_id, k), result) for k, result in enumerate(results) if result)
     return node_id
 
 
+def _opened(flat: Flat, node: Any, node_id: str, path: ScopePath, data: list[str], calls: tuple[str, ...]) -> list[str]:
+    """Append the bodies of a loop or a choice, each below a scope of its own; return what the node then reads.
+
+    The bodies of a loop read what the loop makes, which reads what they make: a cycle, as the loop is one; but what
+    stays the same, such as variables, they read from outside. Those of a choice read what it reads after the choice.
+    """
+    loop = node.op in LOOPS
+    outer = data[1:]
+    if loop:
+        kept = _kept(flat.library.get(node.attr["body"].func.name))
+        outer = [name if k in kept else output(node_id, k) for k, name in enumerate(data)]
+        flat.first[node_id] = len(data)
+        flat.kinds[path] = "loop", "while loop"
+    reads = list(data)
+    for key in BODIES[node.op]:
+        value = node.attr[key]
+        names = [func.name for func in value.list.func] or [value.func.name]
+        for k, name in enumerate(names):
+            function = flat.library.get(name)
+            if function is None or name in calls:
+                continue
+            own = (*path, key if len(names) == 1 else f"{key}_{k}")
+            flat.kinds[own] = "subgraph", name
+            results, _ = _body(flat, function, node, own, outer, [], (*calls, name))
+            reads += ["" if result in outer and loop else result for result in results]
+    return reads
+
+
+def _kept(body: Any) -> set[int]:
+    """Return the arguments that a loop's body returns in their own places."""
+    if body is None:
+        return set()
+    pairs = zip(body.signature.input_arg, body.signature.output_arg, strict=False)
+    return {k for k, (given, made) in enumerate(pairs) if body.ret.get(made.name) == given.name}
+
+
 def _body(
-    flat: Flat, function: Any, call: Any, call_id: str, above: ScopePath, data: list[str], controls: list[str],
-    calls: tuple[str, ...],
-) -> list[str]:  # fmt: skip
-    """Append a function's nodes below a scope; return the ids that end it."""
+    flat: Flat, function: Any, call: Any, above: ScopePath, data: list[str], controls: list[str], calls: tuple[str, ...]
+) -> tuple[list[str], list[str]]:
+    """Append a function's nodes below a scope; return its results and the ids that end it."""
     args: dict[str, list[str]] = {}
     place = 0
     for arg in function.signature.input_arg:
@@ -261,10 +308,12 @@ def _body(
             size = len(call.attr[arg.type_list_attr].list.type)
         args[arg.name] = data[place : place + size]
         place += size
-    scopes = {own for node in function.node_def for own in parents([parts(node.name)])}
+    # The nodes of a loop's body are called as if they stood in the loop's scope.
+    paths = {node.name: parts(node.name.removeprefix(f"{call.name}/")) for node in function.node_def}
+    scopes = set(parents(paths.values()))
     ids: dict[str, str] = {}
     types = {node.name: node.op for node in function.node_def}
-    names = {node.name: "/".join((*above, node.name)) for node in function.node_def}
+    names = {name: "/".join((*above, *path)) for name, path in paths.items()}
     # Ids are settled first, for a body may name a node before it is made.
     for name, wanted in names.items():
         ids[name], number = wanted, 2
@@ -295,15 +344,12 @@ def _body(
         before = [ids[ref[1:]] for ref in node.input if ref[1:] in ids and ref.startswith("^")]
         if not any(ref.partition(":")[0] in ids for ref in node.input) and node.op not in ("Const", *VARIABLES):
             before += controls  # what the call waits for, its first nodes wait for
-        made.append(_add(flat, node, ids[node.name], above, scopes, inner, before, calls))
-    ends = []
-    for k, arg in enumerate(function.signature.output_arg):
-        ref = function.ret.get(arg.name, "")
-        if ref:
-            flat.alias[output(call_id, k)] = value(ref)
-            ends.append(ids.get(ref.partition(":")[0], ""))
+        made.append(_add(flat, node, ids[node.name], paths[node.name], above, scopes, inner, before, calls))
+    refs = [function.ret.get(arg.name, "") for arg in function.signature.output_arg]
+    ends = [ids.get(ref.partition(":")[0], "") for ref in refs if ref]
     ends += [ids[name] for name in function.control_ret.values() if name in ids]
-    return [end for end in dict.fromkeys(ends) if end] or made[-1:]
+    results = [value(ref) if ref else "" for ref in refs]
+    return results, [end for end in dict.fromkeys(ends) if end] or made[-1:]
 
 
 def _library(flat: Flat) -> None:
@@ -316,7 +362,7 @@ def _library(flat: Flat) -> None:
                 call.attr["dtype"].type = arg.type
             flat.ops.append(Op(node_id, "Placeholder", (name,), [], [], call.attr))
         flat.unique(name)
-        _body(flat, function, function.__class__().node_def.add(), name, (name,), given, [], (name,))
+        _body(flat, function, function.__class__().node_def.add(), (name,), given, [], (name,))
 
 
 # Building ---------------------------------------------------------------------------------------------------------
@@ -360,7 +406,7 @@ def _built(
         tensors = {name: t if t.role is not None else replace(t, role="constant") for name, t in tensors.items()}
     inputs = _given(inputs, values, signature, options, flat)
     groups = machinery(rest, frozenset(tensors))
-    nodes, back = _sorted([_node(op, groups.moved.get(op.id, op.path), problems) for op in rest])
+    nodes, back = _sorted([_node(op, groups.moved.get(op.id, op.path), problems) for op in rest], flat.first)
     outer = Graph(_title(path), nodes, tuple(inputs), (), values, tensors, back)
     for node in nodes:
         stated = _stated(by_id[node.id])
@@ -392,7 +438,7 @@ def _built(
     return Model(
         graph,
         "tensorflow",
-        _scopes(nodes, rest, groups.scopes),
+        _scopes(nodes, rest, groups.scopes, flat.kinds),
         {"": 18, "tf": 1},
         problems=tuple(problems),
     )
@@ -438,6 +484,8 @@ def _results(op: Op) -> int:
     for key in ("num_split", "num"):
         if key in attributes and op.type in ("Split", "SplitV", "Unpack"):
             counts.append(min(int(attributes[key].i), 1 << 16))
+    if op.type in LOOPS:
+        counts.append(len(attributes["T"].list.type) if "T" in attributes else 0)
     for key in ("Tout", "output_types", "component_types", "dtypes"):
         if key in attributes and op.type not in ("FIFOQueueV2", "RandomShuffleQueueV2", "SaveV2"):
             counts.append(len(attributes[key].list.type))
@@ -597,22 +645,32 @@ def _shape_text(proto: Any) -> str:
     return "?" if dims is None else "[" + ",".join("?" if dim is None else str(dim) for dim in dims) + "]"
 
 
-def _sorted(nodes: list[Node]) -> tuple[tuple[Node, ...], tuple[tuple[str, int], ...]]:
-    """Sort topologically; a loop is cut where its NextIteration comes back, wherever that is enough."""
+def _sorted(nodes: list[Node], first: Mapping[str, int]) -> tuple[tuple[Node, ...], tuple[tuple[str, int], ...]]:
+    """Sort topologically; a loop is cut where its NextIteration comes back, wherever that is enough.
+
+    A While is cut where its bodies come back, behind the values that it begins with (`first`).
+    """
     returns = {node.outputs[0] for node in nodes if node.op_type.endswith("NextIteration") and node.outputs}
     by_id = {node.id: node for node in nodes}
     cut = [(node.id, k) for node in nodes if node.op_type.endswith("Merge") for k, name in enumerate(node.inputs)
            if name in returns]  # fmt: skip
-    closing = {name for name, _ in cut}
+    cut += [(node.id, k) for node in nodes if node.id in first for k, name in enumerate(node.inputs)
+            if name and k >= first[node.id]]  # fmt: skip
+    closing: dict[str, set[int]] = {}
+    for name, k in cut:
+        closing.setdefault(name, set()).add(k)
     open_ = [
-        replace(node, inputs=tuple("" if name in returns else name for name in node.inputs))
+        replace(node, inputs=tuple("" if k in closing[node.id] else name for k, name in enumerate(node.inputs)))
         if node.id in closing else node for node in nodes
     ]  # fmt: skip
     order, more = sort(open_)
     return tuple(by_id[node.id] for node in order), (*cut, *more)
 
 
-def _scopes(nodes: Sequence[Node], ops: Sequence[Op], groups: Mapping[ScopePath, str]) -> dict[ScopePath, Scope]:
+def _scopes(
+    nodes: Sequence[Node], ops: Sequence[Op], groups: Mapping[ScopePath, str],
+    kinds: Mapping[ScopePath, tuple[str, str]],
+) -> dict[ScopePath, Scope]:  # fmt: skip
     frames: dict[str, list[ScopePath]] = {}
     for op in ops:
         if op.type in ("Enter", "RefEnter"):
@@ -625,6 +683,9 @@ def _scopes(nodes: Sequence[Node], ops: Sequence[Op], groups: Mapping[ScopePath,
             found[own] = Scope(own, "auxiliary", type=groups[own])
         elif own in loops:
             found[own] = Scope(own, "loop", type="while loop", parameters={"frame": loops[own]})
+        elif own in kinds:
+            kind, type_ = kinds[own]
+            found[own] = Scope(own, kind, type=type_)
         else:
             found[own] = Scope(own)
     return found

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ConvertError, LimitError, ParseError
@@ -369,7 +370,8 @@ def _model(
                 later.append((k, number, refs))
                 continue
             values = tuple(made[ref] for ref in refs)
-            results = _one(plan, items[k], names[k], places[names[k]], values, store, homes[k], number, depth)
+            given = _given(items[k], number)
+            results = _one(plan, items[k], names[k], places[names[k]], values, store, homes[k], number, depth, given)
             made.update({(names[k], number, j): value for j, value in enumerate(results)})
         if len(later) == len(waiting):
             lost = ", ".join(names[k] for k, _, _ in later[:3])
@@ -378,6 +380,16 @@ def _model(
         waiting = later
     found = [made[ref] for ref in _ends(config["config"].get("output_layers")) if ref in made]
     return tuple(found or list(made.values())[-1:])
+
+
+def _given(item: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return what a layer's call gives by name: Keras 3 writes it beside the inputs, Keras 2 behind the first one."""
+    calls = item.get("inbound_nodes", [])
+    call = calls[number] if isinstance(calls, list) and number < len(calls) else None
+    if isinstance(call, list) and call and isinstance(call[0], list) and len(call[0]) > 3:
+        call = {"kwargs": call[0][3]}
+    found = call.get("kwargs") if isinstance(call, Mapping) else None
+    return {key: value for key, value in found.items() if value is not None} if isinstance(found, Mapping) else {}
 
 
 def _refs(call: Any) -> Iterator[Ref]:
@@ -450,7 +462,7 @@ def _input(plan: Plan, name: str, shape: Shape | None, dtype: str) -> str:
 
 def _one(
     plan: Plan, item: Mapping[str, Any], name: str, place: ScopePath, inputs: tuple[str, ...], store: Store, home: int,
-    number: int, depth: int,
+    number: int, depth: int, given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[str, ...]:  # fmt: skip
     """Append one call of a layer; return its results."""
     op, type_, config = plan.op, str(item.get("class_name", "")), item["config"]
@@ -467,7 +479,7 @@ def _one(
     op.scope = place
     call = Call(op, name, type_, config if isinstance(config, Mapping) else {}, inputs,
                 store.find(name, type_, home), str(plan.path), plan.keras,
-                shared=plan.shared.setdefault((key, name), {}))  # fmt: skip
+                shared=plan.shared.setdefault((key, name), {}), given=given)  # fmt: skip
     first = len(op.nodes)
     results = _translated(plan, call, first)
     named = []

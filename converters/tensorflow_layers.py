@@ -7,6 +7,7 @@ runtimes take out where two meet.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import prod, sqrt
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.shapes import Impossible
 
-from .tensorflow_call import Call, layer, order
+from .tensorflow_call import Blob, Call, inner, layer, order
 
 # Activations ------------------------------------------------------------------------------------------------------
 
@@ -158,6 +159,8 @@ def dense(op: Builder, call: Call) -> str:
 @layer("Embedding")
 def embedding(op: Builder, call: Call) -> str:
     """Gather"""
+    if call.get("mask_zero", False):
+        raise Impossible("steps that layers behind it leave out, by a mask, have no simple form")
     table = call.weight("embeddings", (call.whole("input_dim", least=1), call.whole("output_dim", least=1)))
     return op.Gather(table, op.Cast(call.x, to=7))
 
@@ -574,11 +577,20 @@ def _gates(call: Call, keys: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def reversed_(op: Builder, x: str) -> str:
+    """Return a sequence from its end to its beginning."""
+    first, last = op.constant([-1]), op.constant([-(1 << 62)])
+    return op.Slice(x, first, last, op.constant([1]), op.constant([-1]))
+
+
 def _recurrent(op: Builder, call: Call, kind: str, gates: int, blocks: Sequence[int], more: dict[str, Any]) -> Any:
     """Append a recurrent layer; `blocks` is the order that ONNX has Keras's gates in."""
     units, size = call.whole("units", least=1), call.size(-1)
-    if len(call.inputs) != 1 or call.get("stateful", False) or call.get("go_backwards", False):
-        raise Impossible("given first states, states kept from run to run, and running backwards have no simple form")
+    if len(call.inputs) != 1 or call.get("stateful", False):
+        raise Impossible("given first states, and states kept from run to run, have no simple form")
+    backwards = bool(call.get("go_backwards", False))
+    if backwards:
+        more = {**more, "direction": "reverse"}
 
     def blocked(array: Any) -> Any:
         import numpy as np
@@ -603,6 +615,7 @@ def _recurrent(op: Builder, call: Call, kind: str, gates: int, blocks: Sequence[
     results = op.node(kind, inputs, 3 if kind == "LSTM" else 2, attributes={"hidden_size": units, **more})
     if call.get("return_sequences", False):
         y = op.Transpose(op.Squeeze(results[0], op.constant([1])), perm=(1, 0, 2))
+        y = reversed_(op, y) if backwards else y  # in the order of its steps; ONNX gives that of the input
     else:
         y = op.Squeeze(results[1], op.constant([0]))
     if not call.get("return_state", False):
@@ -630,3 +643,92 @@ def gru(op: Builder, call: Call) -> Any:
 def simple_rnn(op: Builder, call: Call) -> Any:
     """RNN"""
     return _recurrent(op, call, "RNN", 1, (0,), _gates(call, ("activation",)))
+
+
+@layer("Bidirectional")
+def bidirectional(op: Builder, call: Call) -> Any:
+    """its layer, once forwards and once backwards"""
+    one = call.config["layer"]
+    settings = one["config"]
+    if settings.get("return_state", False) or len(call.inputs) != 1:
+        raise Impossible("states that are given or returned have no simple form")
+    other = call.get("backward_layer") or {**one, "config": {**settings, "go_backwards": not settings["go_backwards"]}}
+    call.blobs = sorted(call.blobs, key=lambda blob: "backward" in blob.name)  # a .keras file goes by the alphabet
+    (ahead,), (back,) = inner(call, one, call.x), inner(call, other, call.x)
+    if settings.get("return_sequences", False):
+        back = reversed_(op, back)
+    mode = call.config.get("merge_mode", "concat")
+    if mode is None:
+        return ahead, back
+    if mode == "concat":
+        return op.Concat(ahead, back, axis=-1 % len(op.shape(ahead) or ()))
+    found = {"sum": op.Add, "ave": op.Add, "mul": op.Mul}[mode](ahead, back)
+    return op.Mul(found, op.scalar(0.5)) if mode == "ave" else found
+
+
+@layer("TimeDistributed")
+def time_distributed(op: Builder, call: Call) -> str:
+    """its layer, with the steps beside each other in the batch"""
+    steps, sizes = call.size(1), [call.size(k) for k in range(2, len(call.shape()))]
+    (y,) = inner(call, call.config["layer"], op.Reshape(call.x, op.constant([-1, *sizes])))
+    shape = op.shape(y) or ()
+    made = [dim for dim in shape[1:] if isinstance(dim, int)]
+    if len(made) + 1 != len(shape):
+        raise Impossible("the size of what its layer makes is not known")
+    known = [("float32", (call.shape()[0], steps, *made))]
+    (found,) = op.node("Reshape", (y, op.constant([-1, steps, *made])), known=known)
+    return found
+
+
+# Attention --------------------------------------------------------------------------------------------------------
+
+_ROLES = ("query", "key", "value", "output")
+
+
+def _role(blob: Blob) -> int:
+    """Return the place of a projection's weight: ``query/kernel`` in HDF5, ``query_dense/vars/0`` in a .keras file."""
+    found = re.search(r"(?:^|[/_])(query|key|value|output)(?:_dense/vars)?/[^/]+$", blob.name)
+    return _ROLES.index(found[1]) if found is not None else 0
+
+
+@layer("MultiHeadAttention")
+def multi_head_attention(op: Builder, call: Call) -> Any:
+    """MatMul, Softmax and MatMul, between projections of each head"""
+    heads, width = call.whole("num_heads", least=1), call.whole("key_dim", least=1)
+    deep = call.whole("value_dim", width, least=1)
+    named = [name for name in call.given if name in _ROLES]
+    order = [*("query", "value", "key")[: len(call.inputs) - len(named)], *named]
+    odd = [key for key in ("output_shape", "use_gate", "sliding_window") if call.get(key)]
+    odd += [key for key in call.given if key.endswith("mask") and key != "use_causal_mask"]
+    if odd or len(order) != len(call.inputs) or call.get("attention_axes", [1]) not in ([1], 1):
+        raise Impossible(f"{', '.join(odd) or 'what it is given'} has no simple form")
+    given = {"key": call.inputs[order.index("value")], **dict(zip(order, call.inputs, strict=True))}
+    if any(len(op.shape(x) or ()) != 3 for x in given.values()):
+        raise Impossible("other inputs than sequences of vectors have no simple form")
+    call.blobs = sorted(call.blobs, key=_role)  # a .keras file goes by the alphabet
+
+    def projected(role: str, size: int) -> str:
+        x = given[role]
+        inputs = (op.shape(x) or ())[2]
+        if not isinstance(inputs, int):
+            raise Impossible("the size of its vectors is not known")
+        y = op.MatMul(x, call.weight(f"{role}/kernel", (inputs, heads, size), shown=(inputs, heads * size)))
+        if call.get("use_bias", True):
+            y = op.Add(y, call.weight(f"{role}/bias", (heads, size), shown=(heads * size,)))
+        return op.Transpose(op.Reshape(y, op.constant([0, 0, heads, size])), perm=(0, 2, 1, 3))
+
+    query, key, value = projected("query", width), projected("key", width), projected("value", deep)
+    scores = op.MatMul(op.Mul(query, op.scalar(width**-0.5)), op.Transpose(key, perm=(0, 1, 3, 2)))
+    if call.given.get("use_causal_mask"):
+        steps, others = ((op.shape(x) or ())[1] for x in (given["query"], given["value"]))
+        if not isinstance(steps, int) or not isinstance(others, int):
+            raise Impossible("a causal mask of unknown size has no simple form")
+        mask = [0.0 if k <= j else -1e9 for j in range(steps) for k in range(others)]
+        scores = op.Add(scores, op.constant(mask, "float32", (steps, others)))
+    weights = op.Softmax(scores, axis=3)
+    y = op.Reshape(op.Transpose(op.MatMul(weights, value), perm=(0, 2, 1, 3)), op.constant([0, 0, heads * deep]))
+    size = (op.shape(given["query"]) or ())[2]
+    assert isinstance(size, int)
+    y = op.MatMul(y, call.weight("output/kernel", (heads, deep, size), shown=(heads * deep, size)))
+    y = op.Add(y, call.weight("output/bias", (size,))) if call.get("use_bias", True) else y
+    return (y, weights) if call.given.get("return_attention_scores") else y

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +16,19 @@ from typing import Any
 
 from graphviz_nets.errors import ConvertError, MissingExtra
 from graphviz_nets.graph import proto
-from graphviz_nets.graph.ir import Model, Shape
+from graphviz_nets.graph.ir import Model, Node, Shape, graphs
 
 from .tensorflow_files import Signature, meta_of
-from .tensorflow_graph import CALLS, needed
+from .tensorflow_graph import needed
 from .tensorflow_names import joined
 
 OPSET = 18
 """The newest that tf2onnx writes."""
+REWRITTEN = frozenset(
+    "Const Enter Exit LoopCond Merge NextIteration Placeholder Switch TensorArrayGatherV3 TensorArrayReadV3 "
+    "TensorArrayScatterV3 TensorArraySizeV3 TensorArrayV3 TensorArrayWriteV3".split()
+)
+"""Operations that tf2onnx translates by what is around them; the others stand in its table."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,11 @@ def runnable(drawn: Model, path: Path, data: bytes | None, kind: str, signature:
     with _quiet():
         try:
             if kind == "saved_model" and data is None:
+                if signature is None:
+                    raise ConvertError("the SavedModel has no signature to run", path=str(path))
                 folder = path if path.is_dir() else path.parent
-                frozen = _saved_model(tf, folder, signature, tag)
-            elif kind in ("meta", "checkpoint") and data is None:
+                return _saved_model(tf, folder, signature, tag, drawn)
+            if kind in ("meta", "checkpoint") and data is None:
                 frozen = _checkpoint(tf, meta_of(path) if path.is_dir() else path, drawn, signature)
             elif kind in ("graph", "text"):
                 frozen = _graph(tf, path, data, kind, drawn)
@@ -101,29 +108,27 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _saved_model(tf: Any, folder: Path, signature: Signature | None, tag: str) -> Frozen:
-    """Freeze a signature through the old loader, which asks nothing of the Keras that wrote the file.
+def _saved_model(tf: Any, folder: Path, signature: Signature, tag: str, drawn: Model) -> Model:
+    """Translate a signature as the old loader reads it, which asks nothing of the Keras that wrote the file.
 
-    Where that loses something, the new one is asked.
+    Where that loses functions or values, as of what Keras 3 writes, or leaves loops that tf2onnx does not know, as the
+    new one reads it.
     """
-    if signature is None:
-        raise ConvertError("the SavedModel has no signature to run", path=str(folder))
     v1 = tf.compat.v1
     inputs, outputs = tuple(signature.inputs.values()), tuple(signature.outputs.values())
     try:
         with tf.Graph().as_default(), v1.Session() as session:
             v1.saved_model.load(session, [tag], str(folder))
             graph = _constant(v1, session, outputs)
-        known = {function.signature.name for function in graph.library.function}
-        called = {node.attr["f"].func.name for node in graph.node if node.op in CALLS}
-        if called <= known:
-            return Frozen(graph, inputs, outputs)
-    except tf.errors.FailedPreconditionError:  # variables without a value, as of a Keras 3 model
-        pass
-    # It has lost functions, as of what Keras 3 exports, or values.
-    whole = tf.saved_model.load(str(folder), tags=[tag])  # holds the variables while they are read
-    found = _constants(whole.signatures[signature.name])
-    return replace(found, outputs=found.outputs[: len(outputs)])
+        return joined(translated(Frozen(graph, inputs, outputs), drawn), drawn)
+    except Exception as fault:  # TensorFlow and tf2onnx raise all kinds
+        first = fault
+    try:
+        whole = tf.saved_model.load(str(folder), tags=[tag])  # holds the variables while they are read
+        found = _constants(whole.signatures[signature.name])
+        return joined(translated(replace(found, outputs=found.outputs[: len(outputs)]), drawn), drawn)
+    except Exception as second:
+        raise (first if isinstance(first, ConvertError) else second) from None
 
 
 def _constant(v1: Any, session: Any, outputs: Iterable[str]) -> Any:
@@ -216,17 +221,57 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
         small = tf_loader.tf_optimize(inputs, outputs, graph)
     with tf.Graph().as_default() as whole:
         tf.import_graph_def(small, name="")
-        made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
+        try:
+            made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
+        except Exception as fault:  # it raises all kinds, and rarely says where
+            known = _translations()
+            raise _untranslated({node.name: node.op for node in small.node if node.op not in known}) or fault from None
         model = optimizer.optimize_graph(made, optimizers=chosen).make_model(drawn.name or "model")
-    for names in (model.graph.input, model.graph.output, model.graph.value_info):
-        for item in names:
-            item.name = item.name.removesuffix(":0")
-    for node in model.graph.node:
-        node.input[:] = [item.removesuffix(":0") for item in node.input]
-        node.output[:] = [item.removesuffix(":0") for item in node.output]
-    for tensor in model.graph.initializer:
-        tensor.name = tensor.name.removesuffix(":0")
-    return proto.from_proto(model)
+    _shorten(model.graph)
+    found = proto.from_proto(model)
+    left = _untranslated({n.name: n.op_type for graph in graphs(found.graph) for n in graph.nodes if not _onnx(n)})
+    if left is not None:
+        raise left
+    return found
+
+
+def _translations() -> frozenset[str]:
+    """Return the operations that tf2onnx knows."""
+    from tf2onnx import handler
+
+    return REWRITTEN.union(*handler.tf_op.get_opsets()[""])
+
+
+def _onnx(node: Node) -> bool:
+    import onnx
+
+    return bool(node.domain) or onnx.defs.has(node.op_type, OPSET)
+
+
+def _untranslated(nodes: Mapping[str, str]) -> ConvertError | None:
+    """Return what is said of operations, by the names of their nodes, that stay TensorFlow's own; None for none."""
+    if not nodes:
+        return None
+    kinds: dict[str, list[str]] = {}
+    for name, kind in nodes.items():
+        kinds.setdefault(kind, []).append(name)
+    said = [
+        f"{kind} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
+        for kind, names in sorted(kinds.items())
+    ]
+    return ConvertError(f"tf2onnx does not translate {', '.join(said[:5])}{', ...' if len(said) > 5 else ''}")
+
+
+def _shorten(graph: Any) -> None:
+    """Take ``:0`` off the names of values in a GraphProto, and in those inside it."""
+    for item in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        item.name = item.name.removesuffix(":0")
+    for node in graph.node:
+        node.input[:] = [name.removesuffix(":0") for name in node.input]
+        node.output[:] = [name.removesuffix(":0") for name in node.output]
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _shorten(inner)
 
 
 def _shape(out: Any, shape: Shape | None) -> None:

@@ -30,14 +30,14 @@ draw llama3_tb.png "$made/llama3_8b.onnx" --scale 1 --title "Llama-3-8B"
 draw mixtral_tb.png "$made/mixtral_8x7b.onnx" --scale 1 --title "Mixtral-8x7B"
 
 gunzip -c "$models/caffe/squeezenet/squeezenet_v1.0_dc.caffemodel.gz" >"$made/squeezenet.caffemodel"
-for method in saliency input-x-gradient smoothgrad integrated-gradients guided-backprop deeplift lrp; do
+for method in saliency input-x-gradient smoothgrad integrated-gradients guided-backprop deeplift lrp occlusion rise kernel-shap lime; do
   .venv/bin/graphviz-nets explain -q "$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" \
     "$models/images/both_dog_cat.png" --weights "$made/squeezenet.caffemodel" --preprocess caffe \
     --labels "$models/labels/synset_words.txt" --target "bull mastiff" --method "$method" -o "docs/pictures/explain_$method.png"
 done
 draw pytorch_unet.png tests.cases.torch_modules:unet --input-shape 1,3,64,64 --rankdir LR --depth all --aspect 5:2 --scale 1 --title "A U-Net, from its nn.Module"
 draw keras_resnet8.png "$models/tensorflow/keras/mlperftiny_cifar10_resnet8.h5" --scale 1
-draw basic_pitch.png "$models/tensorflow/savedmodel/basic_pitch_nmp" --scale 1
+draw basic_pitch.png "$models/tensorflow/savedmodel/basic_pitch_nmp" --depth 1 --scale 1
 if .venv/bin/python -c "import tensorflow" 2>/dev/null; then
   .venv/bin/python benchmarks/scoped.py "$made/three_layers"
   draw tensorflow_scopes.png "$made/three_layers" --show shapes,params
@@ -61,3 +61,4 @@ squeezenet=("$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" --weig
 explain docs/pictures/explain_cam_fine.png "${squeezenet[@]}" --layer fire5/concat --method layer-cam --method guided-grad-cam --method fullgrad
 explain "$made/relevance.csv" "${squeezenet[@]}" --method lrp
 draw explain_relevance.png "${squeezenet[0]}" --overlay "$made/relevance.csv" --depth 1 --rankdir LR --aspect 16:9 --scale 1
+.venv/bin/python docs/sheets.py

@@ -6,12 +6,18 @@ Models are read from ../shared/models, beside the checkout.
 from __future__ import annotations
 
 import gzip
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from graphviz_nets import api
 from graphviz_nets.config import Options
@@ -145,7 +151,33 @@ def main() -> None:
             page.wait_for_timeout(400)  # the map steps aside when the view is at rest
             page.screenshot(path=HERE / "pictures" / f"{name}.png")
             page.close()
+        if find_spec("tensorflow") is not None:
+            tensorboard(browser, Path(folder, "three_layers"))
         browser.close()
+
+
+def tensorboard(browser: Any, logs: Path) -> None:
+    """TensorBoard's own picture of the three layers of `benchmarks/scoped.py`, as its graph tab opens."""
+    subprocess.run([sys.executable, HERE.parent / "benchmarks" / "scoped.py", logs], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--load_fast=false", "--host", "127.0.0.1"]
+    server = subprocess.Popen([*command, "--port", str(port), "--logdir", logs])
+    try:
+        page = browser.new_page(viewport={"width": 1200, "height": 640})
+        for _ in range(60):  # until it listens
+            with suppress(Error):
+                page.goto(f"http://127.0.0.1:{port}/#graphs")
+                break
+            time.sleep(1)
+        page.locator("g.node", has_text="layer3").first.wait_for()
+        page.wait_for_timeout(2000)  # it draws, then fits the picture to the window
+        page.screenshot(path=HERE / "pictures" / "tensorboard_scopes.png")
+        page.close()
+    finally:
+        server.terminate()
+        server.wait()
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 OPEN_TO_SIBLINGS = {"converters": "onnx", "renderers": "svg"}  # what other formats in the same folder may end in
 HEAVY = {
     *("IPython", "PIL", "caffe2onnx", "cv2", "fontTools", "google", "graphviz", "h5py", "keras", "networkx", "numpy"),
-    *("onnx", "onnxruntime", "onnxscript", "pygraphviz", "resvg_py", "starlette", "svg2pdf_py", "tensorboard"),
-    *("tensorflow", "tf2onnx", "torch", "uvicorn", "yaml"),
+    *("onnx", "onnxruntime", "onnxscript", "pygraphviz", "resvg_py", "scipy", "skimage", "starlette", "svg2pdf_py"),
+    *("tensorboard", "tensorflow", "tf2onnx", "torch", "uvicorn", "yaml"),
 }
 
 

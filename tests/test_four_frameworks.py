@@ -29,9 +29,9 @@ DIGITS = Path(__file__).resolve().parents[1] / "fixtures" / "digits"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "models"
 needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real models in ../shared/models")
 
-NEEDED: Mapping[str, tuple[str, ...]] = {"onnx": (), "caffe": (), "keras": ("h5py",), "h5": ("h5py",),
-                                         "pytorch": ("torch", "onnxscript")}  # fmt: skip
-"""What a framework's form needs to be opened; only PyTorch's needs the framework."""
+NEEDED: Mapping[str, tuple[str, ...]] = {"onnx": (), "caffe": (), "keras": ("h5py",), "keras, nchw": ("h5py",),
+                                         "h5": ("h5py",), "pytorch": ("torch", "onnxscript")}  # fmt: skip
+"""What a form of the net needs to be opened; only PyTorch's needs the framework."""
 OTHERS = [name for name in NEEDED if name != "onnx"]
 REFUSED: Mapping[str, str] = {
     "attention-rollout": "the model has none",
@@ -48,7 +48,8 @@ def opened(framework: str) -> Model:
         import torch
 
         return load(module(), args=(torch.zeros(1, 1, 16, 12),), deploy=True)
-    return load(DIGITS / f"digits.{framework}", deploy=True)
+    form, _, layout = framework.partition(", ")
+    return load(DIGITS / f"digits.{form}", layout=layout or None, deploy=True)
 
 
 def module() -> Any:

@@ -56,7 +56,7 @@ def agrees(keras_model: Any, mine: Model, inputs: list[Any]) -> None:
     runner = Runner(mine, provider="cpu")
     theirs = keras_model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
     ours = runner(dict(zip(mine.graph.inputs, inputs, strict=True)))
-    for one, other in zip(ours.values(), theirs if isinstance(theirs, list) else [theirs], strict=True):
+    for one, other in zip(ours.values(), theirs if isinstance(theirs, list | tuple) else [theirs], strict=True):
         error = difference(one, np.asarray(other))
         assert error is not None and error <= TOLERANCE
 
@@ -85,7 +85,8 @@ def test_layer_gives_kerass_numbers(case: Case, form: str, keras: ModuleType, tm
     made = case.make(keras.layers)
     if case.note == "adapted":
         made.build((None, *case.shapes[0]))
-    model = filled(keras.Model(inputs, made(inputs if len(inputs) > 1 else inputs[0])))
+    call = case.call or (lambda layer, given: layer(given if len(given) > 1 else given[0]))
+    model = filled(keras.Model(inputs, call(made, inputs)))
     if case.note == "adapted":
         made.finalize_state()
     file = tmp_path / f"model.{form}"
@@ -149,6 +150,34 @@ def test_models_inside_models_and_shared_layers(form: str, keras: ModuleType, tm
     assert names.count("shared") == 2  # one box a call, one set of weights
     ways = [scope.weights for scope in mine.layers if scope.name == "shared"]
     assert ways[0] == ways[1]
+
+
+@pytest.mark.parametrize("form", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_attention_that_is_given_a_mask_is_drawn_only(form: str, keras: ModuleType, tmp_path: Path) -> None:
+    x, mask = keras.Input((4, 6), name="x"), keras.Input((4, 4), dtype="bool", name="mask")
+    attend = keras.layers.MultiHeadAttention(2, 3, name="attend")
+    keras.Model([x, mask], attend(x, x, attention_mask=mask)).save(tmp_path / f"net.{form}")
+    model = load(tmp_path / f"net.{form}")
+    assert not model.runnable and any("'attend' (MultiHeadAttention)" in text for text in model.problems)
+    assert summary(model).parameters == 3 * (6 * 6 + 6) + 6 * 6 + 6
+
+
+def test_an_embedding_that_masks_is_drawn_only(keras: ModuleType, tmp_path: Path) -> None:
+    layers = keras.layers
+    net = keras.Sequential([keras.Input((5,), dtype="int32"), layers.Embedding(9, 3, mask_zero=True), layers.LSTM(2)])
+    net.save(tmp_path / "net.keras")
+    model = load(tmp_path / "net.keras")
+    assert not model.runnable and any("Embedding" in text and "mask" in text for text in model.problems)
+
+
+def test_attention_gives_its_scores_too(keras: ModuleType, tmp_path: Path) -> None:
+    import numpy as np
+
+    x = keras.Input((4, 6), name="x")
+    model = filled(keras.Model(x, keras.layers.MultiHeadAttention(2, 3)(x, x, return_attention_scores=True)))
+    model.save(tmp_path / "net.keras")
+    agrees(model, load(tmp_path / "net.keras"), [np.random.default_rng(1).normal(0, 1, (2, 4, 6)).astype("f4")])
 
 
 def test_real_files_have_their_layers_and_weights(shared: Path, need: Any) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from fixtures.vit.make import SIDE, pictures
+from graphviz_nets.api import load
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import explain, rollout
@@ -274,6 +277,31 @@ def test_attention_rollout_is_of_no_class_and_gradient_rollout_is(nets: Any) -> 
     maps = {name: [explain(explainer, x.numpy(), k, name) for k in (0, 1)] for name in rollout.MAPS}
     assert np.array_equal(maps["attention-rollout"][0], maps["attention-rollout"][1])
     assert np.abs(np.subtract(*maps["gradient-rollout"])).max() > 0.01 * maps["gradient-rollout"][0].max()
+
+
+# What it says -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "options", "peaks", "share"), [
+    ("attention-rollout", {}, 0.95, 0.45), ("attention-rollout", {"discard": 0.9}, 0.95, 0.7),
+    ("gradient-rollout", {}, 0.6, 0.6), ("gradient-rollout", {"chefer": True}, 0.6, 0.6),
+])  # fmt: skip
+def test_a_trained_net_gathers_its_result_where_the_stripes_are(
+    name: str, options: dict[str, Any], peaks: float, share: float, fixtures: Path, need: Need
+) -> None:
+    """They are in 15 % of a picture, and the rest is noise: most of a map lies on them, and mostly its peak."""
+    np = need("numpy")
+    need("onnxruntime")
+    x, ways, corners = pictures(100, 2)
+    explainer = Explainer(load(fixtures / "vit" / "stripes.onnx"))
+    assert (explainer.scores(x).argmax(1) == ways).all()
+    maps = explain(explainer, x, list(ways), name, **options)
+    inside = np.zeros(maps.shape, bool)
+    for one, (top, left) in zip(inside, corners, strict=True):
+        one[top : top + SIDE, left : left + SIDE] = True
+    flat = maps.reshape(len(maps), -1)
+    assert inside.reshape(len(maps), -1)[np.arange(len(maps)), flat.argmax(1)].mean() >= peaks
+    assert np.median((maps * inside).sum((1, 2)) / flat.sum(1)) >= share
 
 
 # What it cannot follow --------------------------------------------------------------------------------------------

@@ -324,6 +324,128 @@ def test_deep_text_is_our_error(need: Any) -> None:
         text_graph("node { " + "unheard_of { " * 100_000)
 
 
+LOOP = """library {
+  function {
+    signature { name: "more" input_arg { name: "i" type: DT_INT32 } input_arg { name: "v" type: DT_FLOAT }
+                input_arg { name: "w" type: DT_RESOURCE } output_arg { name: "yes" type: DT_BOOL } }
+    node_def { name: "net/loop/Less" op: "Less" input: "i" input: "i" }
+    ret { key: "yes" value: "net/loop/Less:z:0" } }
+  function {
+    signature { name: "step" input_arg { name: "i" type: DT_INT32 } input_arg { name: "v" type: DT_FLOAT }
+                input_arg { name: "w" type: DT_RESOURCE } output_arg { name: "o" type: DT_INT32 }
+                output_arg { name: "p" type: DT_FLOAT } output_arg { name: "q" type: DT_RESOURCE } }
+    node_def { name: "net/loop/add" op: "AddV2" input: "i" input: "i" }
+    node_def { name: "net/loop/read" op: "ReadVariableOp" input: "w" }
+    node_def { name: "net/loop/mm" op: "MatMul" input: "v" input: "net/loop/read:value:0" }
+    ret { key: "o" value: "net/loop/add:z:0" } ret { key: "p" value: "net/loop/mm:product:0" }
+    ret { key: "q" value: "w" } }
+  function {
+    signature { name: "yes" input_arg { name: "v" type: DT_FLOAT } output_arg { name: "r" type: DT_FLOAT } }
+    node_def { name: "pos" op: "Relu" input: "v" } ret { key: "r" value: "pos:activations:0" } }
+  function {
+    signature { name: "no" input_arg { name: "v" type: DT_FLOAT } output_arg { name: "r" type: DT_FLOAT } }
+    node_def { name: "again" op: "If" input: "v" input: "v" attr { key: "then_branch" value { func { name: "no" } } }
+               attr { key: "else_branch" value { func { name: "yes" } } } }
+    ret { key: "r" value: "again:output:0" } } }
+"""
+
+
+def functional(op: str = "") -> str:
+    def func(key: str, name: str) -> str:
+        return f'attr {{ key: "{key}" value {{ func {{ name: "{name}" }} }} }}'
+
+    kinds = 'attr { key: "T" value { list { type: [DT_INT32, DT_FLOAT, DT_RESOURCE] } } }'
+    text = node("i", "Placeholder") + node("x", "Placeholder") + node("w", "VarHandleOp", attributes=WEIGHT)
+    text += node(
+        "net/loop", f"{op}While", "i", "x", "w", attributes=kinds + func("cond", "more") + func("body", "step")
+    )
+    branches = func("then_branch", "yes") + func("else_branch", "no")
+    return text + node("net/which", f"{op}If", "net/loop", "net/loop:1", attributes=branches) + LOOP
+
+
+WEIGHT = """attr { key: "dtype" value { type: DT_FLOAT } }
+            attr { key: "shape" value { shape { dim { size: 4 } dim { size: 4 } } } }"""
+
+
+@pytest.mark.parametrize("op", ["", "Stateless"])
+def test_bodies_of_loops_and_choices_are_scopes(op: str, need: Any, tmp_path: Path) -> None:
+    need("tensorboard")
+    model = text_graph(functional(op))
+    graph = model.graph
+    graph.check()
+    assert {n.id: n.inputs for n in graph.nodes if n.scope[:2] == ("net", "loop")} == {
+        "net/loop": ("i", "x", "w", "net/loop/cond/Less", "net/loop/body/add", "net/loop/body/mm", ""),
+        "net/loop/cond/Less": ("net/loop", "net/loop"),
+        "net/loop/body/add": ("net/loop", "net/loop"),
+        "net/loop/body/read": ("w",),  # what stays the same is read from outside
+        "net/loop/body/mm": ("net/loop:1", "net/loop/body/read"),
+    }
+    assert graph.back_edges == (("net/loop", 3), ("net/loop", 4), ("net/loop", 5))
+    assert graph.by_id["net/which"].inputs == (
+        "net/loop", "net/loop:1", "net/which/then_branch/pos", "net/which/else_branch/again"
+    )  # fmt: skip
+    kinds = {scope.id: scope.kind for scope in model.scopes.values()}
+    assert {
+        "net/loop": "loop",
+        "net/loop/body": "subgraph",
+        "net/which/then_branch": "subgraph",
+    }.items() <= kinds.items()
+    assert "net/which/else_branch/again/then_branch" not in kinds  # it would call itself
+    assert summary(model).parameters == 16
+    save(model, tmp_path / "loop.onnx")
+    assert load(tmp_path / "loop.onnx") == model
+    drawn = diagram(model, Options(depth="all"))
+    wires = {(link.source, link.target) for link in drawn.links}
+    assert {("net/loop/(loop)", "net/loop/body/mm"), ("net/loop/body/mm", "net/loop/(loop)")} <= wires
+
+
+def test_loops_and_choices_run(tf: ModuleType, tmp_path: Path) -> None:
+    import numpy as np
+
+    class Net(tf.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.w = tf.Variable(np.random.default_rng(0).normal(0, 0.3, (4, 4)).astype("f4"), name="w")
+
+        @tf.function(input_signature=[tf.TensorSpec((2, 4), tf.float32, "x")])
+        def call(self, x: Any) -> Any:
+            with tf.name_scope("net"):
+                step = lambda k, y: (k + 1, tf.tanh(tf.matmul(y, self.w)))  # noqa: E731
+                _, y = tf.while_loop(lambda k, y: k < 3, step, (0, x), name="loop")
+                return {"z": tf.cond(tf.reduce_sum(x) > 0, lambda: tf.nn.relu(y), lambda: tf.sigmoid(y), name="which")}
+
+    net = Net()
+    tf.saved_model.save(net, str(tmp_path / "net"), signatures=net.call)
+    drawn = load(tmp_path / "net")
+    assert drawn.scopes["net", "loop"].kind == "loop" and drawn.scopes["net", "which", "then_branch"].kind == "subgraph"
+    for model in (load(tmp_path / "net", deploy=True), load(net.call)):
+        assert {"Loop", "If"} <= {node.op_type for node in model.graph.nodes}, model.problems
+        for sign in (1, -1):  # both branches
+            x = sign * np.abs(np.random.default_rng(1).normal(0, 1, (2, 4))).astype("f4")
+            (mine,) = Runner(model, provider="cpu")(x).values()
+            error = difference(mine, np.asarray(net.call(tf.constant(x))["z"]))
+            assert error is not None and error <= TOLERANCE
+
+
+def test_what_tf2onnx_does_not_translate_is_named(folder: Path, tf: ModuleType) -> None:
+    model = load(folder / "graphdef" / "tf-mtcnn_mtcnn.pb", deploy=True)
+    assert "does not translate TensorArrayConcatV3 (pnet/TensorArrayConcatV3 and 2 more)" in model.problems[-1]
+    assert len(model.graph.back_edges) == 5 and boxes(diagram(model).root)
+
+
+def test_keras_models_in_memory_run_by_their_layers_where_tf2onnx_cannot(tf: ModuleType, need: Any) -> None:
+    import numpy as np
+
+    keras = need("keras")
+    keras.utils.set_random_seed(1)
+    net = keras.Sequential([keras.Input((7, 3)), keras.layers.LSTM(5, name="rec"), keras.layers.Dense(2, name="out")])
+    x = np.random.default_rng(1).normal(0, 1, (2, 7, 3)).astype("f4")
+    model = load(net)
+    (mine,) = Runner(model, provider="cpu")(x).values()
+    error = difference(mine, net.predict(x, verbose=0))
+    assert error is not None and error <= TOLERANCE
+    assert [scope.name for scope in model.layers][-2:] == ["rec", "out"]
+
+
 def test_an_object_of_nobody_is_refused() -> None:
     with pytest.raises(UnknownFormat, match="no converter takes a object"):
         load(object())

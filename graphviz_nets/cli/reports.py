@@ -158,6 +158,8 @@ CORE = (
 OPTIONAL: Mapping[str, str] = {
     "onnxruntime": "run models: graphviz-nets[run]",
     "onnxruntime-gpu": "run models on CUDA: graphviz-nets[gpu]",
+    "scikit-image": "superpixels: graphviz-nets[explain]",
+    "scipy": "truth metrics: graphviz-nets[explain]",
     "starlette": "live editor: graphviz-nets[edit]",
     "uvicorn": "live editor: graphviz-nets[edit]",
     "torch": "graphviz-nets[torch]",

@@ -111,7 +111,7 @@ def edges(model: Model, found: Sequence[Leaf]) -> Iterator[Edge]:
             if source is None or id(source) in unseen or (source.home is target and leaf.into is not None):
                 continue
             yield Edge(source.home, target, name, port)
-        for before in leaf.controls if len(leaf.controls) <= CONTROLS else ():
+        for before in leaf.controls if len(leaf.controls) <= CONTROLS and not leaf.passes else ():
             source = by_node.get(before)
             if source is not None and id(source) not in unseen and source.home is not target:
                 yield Edge(source.home, target, before, -1, True)
@@ -254,8 +254,8 @@ def _folded(model: Model, found: Sequence[Leaf], options: Options) -> list[Leaf]
         for name in dict.fromkeys(leaf.inputs):
             users.setdefault(name, []).append(leaf)
     _hide(model, found, users, options)
-    found = _without_idle(found)
     _mark_passing(model.graph, found, options)
+    found = _without_idle(found)
     _rows(model, found, users, options)
     _let_pass(found)
     return found
@@ -304,15 +304,25 @@ NAMELESS = re.compile(r"(?:^|/)Identity(?:_\d+)?(?:#\d+)?$")
 
 
 def _without_idle(found: Sequence[Leaf]) -> list[Leaf]:
-    """Return all but TensorFlow's NoOps that wait for nothing that is drawn, such as for reads of variables."""
-    drawn = {node.id for leaf in found if leaf.into is None for node in leaf.nodes}
-    kept = []
+    """Return all but TensorFlow's NoOps that order nothing which is drawn.
+
+    They wait for nothing drawn, such as for reads of variables, or nothing drawn waits for them but other functions'
+    ends: the results of a function, which pass, wait for its last NoOp.
+    """
+    drawn = {node.id for leaf in found if leaf.into is None and not leaf.passes for node in leaf.nodes}
+    waiting: dict[str, list[Leaf]] = {}
     for leaf in found:
-        if leaf.type == "NoOp" and drawn.isdisjoint(leaf.controls):
-            drawn.difference_update(node.id for node in leaf.nodes)
-        else:
-            kept.append(leaf)
-    return kept or list(found)
+        for name in leaf.controls:
+            waiting.setdefault(name, []).append(leaf)
+    idle: set[int] = set()
+    for leaf in (*found, *reversed(found)):  # who wait are behind in the file, or before
+        if leaf.type == "NoOp" and len(leaf.nodes) == 1:
+            later = waiting.get(leaf.nodes[0].id, [])
+            ends = bool(later) and all(one.passes or id(one) in idle for one in later)
+            if ends or drawn.isdisjoint(leaf.controls):
+                idle.add(id(leaf))
+                drawn.discard(leaf.nodes[0].id)
+    return [leaf for leaf in found if id(leaf) not in idle] or list(found)
 
 
 def _mark_passing(graph: Graph, found: Sequence[Leaf], options: Options) -> None:
@@ -325,8 +335,8 @@ def _mark_passing(graph: Graph, found: Sequence[Leaf], options: Options) -> None
         before.add(id(leaf))
         if source is None or source.into is not None or source.shown_as != "node" or source.type == "Weight":
             continue
-        waits = [name for name in leaf.controls if name in by_node and by_node[name].into is None]
-        free = not waits or len(leaf.controls) > CONTROLS
+        waits = (by_node[name] for name in leaf.controls if name in by_node)
+        free = len(leaf.controls) > CONTROLS or all(one.type == "NoOp" or one.into is not None for one in waits)
         leaf.passes = free and id(source) in before and _passes(graph, leaf, options)
 
 

@@ -80,7 +80,7 @@ class Explained:
     target: str = ""
 
 
-def page(title: str, about: str, images: Sequence[Explained], more: str = "") -> str:
+def page(title: str, about: str, images: Sequence[Explained], more: str = "", style: str = "") -> str:
     """Return the page.
 
     Parameters
@@ -89,17 +89,18 @@ def page(title: str, about: str, images: Sequence[Explained], more: str = "") ->
         A heading, and a line below it.
     images : sequence of Explained
         In the order in which they are shown.
-    more : str
-        HTML for the end of the page.
+    more, style : str
+        HTML for the end of the page, and what it needs of a style.
     """
+    style = STYLE + style
     body = "".join(map(_section, images))
     signs = {one.signed for image in images for one in image.maps}
     keys = "".join(_key(signed) for signed in (False, True) if signed in signs)
-    policy = f"default-src 'none'; img-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'"
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(SCRIPT)}'"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{style}</style></head>\n'
         f"<body><h1>{escape(title)}</h1><p>{escape(about)}</p>\n"
         '<div class="keys"><label>Strength of the maps '
         f'<input id="opacity" type="range" min="0" max="100" value="75"></label>{keys}</div>\n'

@@ -155,6 +155,8 @@ def _passed(graph: Graph, node: Node, shape: Sequence[Any], known: Mapping[str, 
             return perm.index(axis)
         if len(before) == len(shape) and (node.op_type != "Reshape" or before[axis] == shape[axis]):
             return axis
+        if len(shape) < 2:
+            continue
         # Places were joined to one axis, or one was laid out as places.
         if axis == 1 and before[1] == shape[1]:
             return 1

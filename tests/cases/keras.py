@@ -19,13 +19,15 @@ class Case:
     shapes: tuple[tuple[int, ...], ...]
     below: int = 0
     note: str = ""
+    call: Any = None
+    """Calls the layer with its inputs, where that is not ``layer(inputs)``."""
 
 
 IMAGE, LINE, ROOM, FLAT = (7, 9, 4), (9, 4), (5, 6, 7, 2), (6,)
 
 
-def _case(type_: str, make: Make, *shapes: tuple[int, ...], below: int = 0, note: str = "") -> Case:
-    return Case(type_, make, shapes or (IMAGE,), below, note)
+def _case(type_: str, make: Make, *shapes: tuple[int, ...], below: int = 0, note: str = "", call: Any = None) -> Case:
+    return Case(type_, make, shapes or (IMAGE,), below, note, call)
 
 
 CASES = [
@@ -131,6 +133,45 @@ CASES = [
     _case("GRU", lambda keras: keras.GRU(5, reset_after=False, return_sequences=True), LINE, note="reset before"),
     _case("SimpleRNN", lambda keras: keras.SimpleRNN(5), LINE),
     _case("SimpleRNN", lambda keras: keras.SimpleRNN(5, activation="relu", return_sequences=True), LINE, note="relu"),
+    _case("GRU", lambda keras: keras.GRU(5, go_backwards=True, return_sequences=True), LINE, note="backwards"),
+    _case("Bidirectional", lambda keras: keras.Bidirectional(keras.LSTM(5)), LINE),
+    *(
+        _case(
+            "Bidirectional",
+            lambda keras, mode=mode: keras.Bidirectional(keras.GRU(5, return_sequences=True), merge_mode=mode),
+            LINE,
+            note=mode,
+        )
+        for mode in ("concat", "sum", "mul", "ave")
+    ),
+    _case(
+        "Bidirectional",
+        lambda keras: keras.Bidirectional(
+            keras.SimpleRNN(5, return_sequences=True),
+            backward_layer=keras.SimpleRNN(5, activation="relu", return_sequences=True, go_backwards=True),
+        ),
+        LINE,
+        note="two layers",
+    ),
+    _case("TimeDistributed", lambda keras: keras.TimeDistributed(keras.Dense(5, activation="relu")), LINE),
+    _case("TimeDistributed", lambda keras: keras.TimeDistributed(keras.Conv2D(5, 3, padding="same")), ROOM, note="2D"),
+    _case("MultiHeadAttention", lambda keras: keras.MultiHeadAttention(2, 3), LINE, call=lambda f, x: f(x[0], x[0])),
+    _case(
+        "MultiHeadAttention",
+        lambda keras: keras.MultiHeadAttention(2, 3, value_dim=5, use_bias=False),
+        LINE,
+        (7, 6),
+        (7, 5),
+        note="three inputs",
+        call=lambda f, x: f(x[0], key=x[1], value=x[2]),
+    ),
+    _case(
+        "MultiHeadAttention",
+        lambda keras: keras.MultiHeadAttention(3, 2),
+        LINE,
+        note="causal",
+        call=lambda f, x: f(x[0], x[0], use_causal_mask=True),
+    ),
 ]
 
 ALIASES = {

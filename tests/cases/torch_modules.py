@@ -65,6 +65,24 @@ class Digits(nn.Module):
         return self.head(torch.flatten(self.pool2(x), 1))
 
 
+class StripesViT(nn.Module):
+    """The vision transformer of fixtures/vit: patches of 4x4 of 32x40, a class token, two layers of two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 24, 4, 4)
+        self.cls = nn.Parameter(torch.zeros(1, 1, 24))
+        self.place = nn.Parameter(torch.randn(1, 81, 24) * 0.02)
+        layer = nn.TransformerEncoderLayer(24, 2, 48, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(24), enable_nested_tensor=False)
+        self.head = nn.Linear(24, 4)
+
+    def forward(self, x: Any) -> Any:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.place
+        return self.head(self.encoder(x)[:, 0])
+
+
 class PNet(nn.Module):
     """MTCNN's first net (Zhang et al. 2016), with facenet-pytorch's names."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.methods import cam, gradients, rollout
+from graphviz_nets.explain.methods import cam, gradients, perturb, rollout
 from graphviz_nets.explain.methods.table import method, seeds
 
 if TYPE_CHECKING:
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DOCS", "MAPS", "UNSIGNED", "explain", "heat", "method", "seeds"]
 
-UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | rollout.UNSIGNED
+UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | rollout.UNSIGNED | perturb.UNSIGNED
 """Methods whose result has no sign."""
-MAPS = cam.MAPS | rollout.MAPS
+MAPS = cam.MAPS | rollout.MAPS | perturb.MAPS
 """Methods whose result has no channels."""
-QUICK: Mapping[str, Mapping[str, Any]] = {"score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}}
+QUICK: Mapping[str, Mapping[str, Any]] = {
+    "score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}, "rise": {"samples": 500},
+    "d-rise": {"samples": 500}, "kernel-shap": {"samples": 300}, "lime": {"samples": 300},
+}  # fmt: skip
 """Options that keep a method short where all are run."""
 DOCS: Mapping[str, str] = {name: (rule.__doc__ or "").partition("\n")[0] for name, rule in method.rules.items()}
 """What each method says, in a line."""

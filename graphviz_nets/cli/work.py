@@ -1,0 +1,248 @@
+"""What `explain` works on: a model, images made ready for it, and what of its results is explained."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from graphviz_nets.errors import ConfigError, ConvertError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphviz_nets.explain.explainer import Explainer
+    from graphviz_nets.graph.ir import Model
+    from graphviz_nets.graph.preprocess import Preprocess
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+LONGEST = 1 << 24
+"""Bytes of a file of labels."""
+
+
+class Work:
+    """A model and images, ready to be explained in batches."""
+
+    def __init__(self, model: Model, paths: Sequence[Path], asked: Mapping[str, Any]) -> None:
+        from graphviz_nets import api
+        from graphviz_nets.explain import images as pictures
+        from graphviz_nets.explain.explainer import Explainer
+        from graphviz_nets.explain.layers import find
+        from graphviz_nets.explain.relevance import values_by_id
+        from graphviz_nets.graph.preprocess import Preprocess
+
+        arrays = all(path.suffix.lower() == ".npy" for path in paths)
+        preprocess = asked["preprocess"]
+        record = api.preprocess_of(preprocess) if preprocess is not None else pictures.record_of(model)
+        if record is None and not arrays:
+            raise ConfigError("the model does not say what is done to its images", key="--preprocess",
+                              hint=f"one of {', '.join(pictures.PRESETS)}, or a YAML file")  # fmt: skip
+        self.record: Preprocess = record or Preprocess()
+        name = next((n for n in model.graph.inputs if len(model.graph.value(n).shape or ()) > 1), None)
+        if name is None:
+            raise ConfigError("the model has no input for images")
+        shape = model.graph.value(name).shape or ()
+        self.x = pictures.batch(paths, self.record, shape)
+        wanted = min(asked["batch_size"], len(self.x))
+        if model.framework == "caffe" and shape[0] != wanted:  # its batch is a setting of the file, not of the net
+            shapes = {name: (None, (wanted, *self.x.shape[1:]))}
+            model = _reopened(asked, shapes)
+        fixed = model.graph.value(name).shape or ()
+        first = fixed[0] if isinstance(fixed[0], int) else wanted
+        self.values = values_by_id(model) if asked["relevant"] else {}
+        kept = list(self.values.values()) or [find(model, layer) for layer in asked["layers"]]
+        sizes = {name: (first, *self.x.shape[1:])}
+        about = None if asked["value"] is None else find(model, asked["value"])
+        self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept)
+        self.names = [path.name for path in paths] if not arrays else [f"{k}" for k in range(len(self.x))]
+        self.title = model.name or Path(asked["source"]).name
+        self.labels = _labels(asked["labels"])
+        self.notes: list[str] = []
+        self.quiet = bool(asked["quiet"])
+        self.scores = self.explainer.scores(self.x)
+        self.target = self.classes(asked["target"])
+        self.against = None if asked["against"] is None else self.classes(asked["against"])
+        self.found: dict[str, Array] = {}
+        self.options: dict[str, Mapping[str, Any]] = {}
+        self.predicted = bool(asked["predicted"])
+        self.box = asked["box"]
+        self.row: Array | None = None
+        if self.box is not None:
+            self._turn_to_box(model, sizes, kept, asked)
+
+    def classes(self, target: str) -> Any:
+        """Return the target as a class number, or as one for each image."""
+        from graphviz_nets.explain.methods.table import ranked
+
+        if target.isdigit():
+            return int(target)
+        if target.removeprefix("top").isdigit():
+            return ranked(self.scores, target) if self.scores.ndim > 1 else 0
+        low = target.lower()
+        exact = [k for k, label in enumerate(self.labels) if label.lower() == low]
+        found = exact or [k for k, label in enumerate(self.labels) if low in label.lower()]
+        if len(found) == 1:
+            return found[0]
+        if not self.labels:
+            raise ConfigError(f"{target!r} is a label, and there are no labels", key="--target", hint="--labels FILE")
+        near = ", ".join(self.labels[k] for k in found[:5])
+        what = f"{target!r} may be {near}" if found else f"no label holds {target!r}"
+        raise ConfigError(what, key="--target")
+
+    def _turn_to_box(
+        self, model: Model, sizes: Mapping[str, Any], kept: Sequence[str], asked: Mapping[str, Any]
+    ) -> None:
+        """Make the score of a detector's box what is explained."""
+        from graphviz_nets.explain import targets
+        from graphviz_nets.explain.explainer import Explainer
+
+        box = _box(self.box)
+        label = None if asked["target"] == "top1" else self.classes(asked["target"])
+        how = targets.detector(self.explainer, asked["detector"] or "")
+        self.boxes: dict[str, Any] = {"box": box, "label": label, "how": how}
+        if targets.KINDS[how.kind].element is not None:
+            name, self.row = targets.score_of(self.explainer, self.x, how, box, label)
+            self.explainer = Explainer(model, name, sizes, asked["provider"], layers=kept)
+
+    def seed(self, some: slice) -> Array:
+        """Return what weighs the target's elements for some of the images."""
+        from graphviz_nets.explain.methods import seeds
+        from graphviz_nets.explain.targets import predicted
+
+        if self.row is not None:
+            return self.row[some]
+        blank = self.explainer.blank(self.x[some])
+        parts = [seeds(blank, one if isinstance(one, int) else one[some])
+                 for one in (self.target, self.against) if one is not None]  # fmt: skip
+        found = parts[0] if len(parts) == 1 else parts[0] - parts[1]
+        return predicted(self.scores[some], found) if self.predicted else found
+
+    def all(self, chosen: Sequence[str], options: Mapping[str, dict[str, Any]], skip: bool) -> None:
+        """Find each method's attribution; where all are asked for, leave out those that the model has no use for."""
+        from graphviz_nets.errors import GraphvizNetsError
+        from graphviz_nets.explain.methods import QUICK
+
+        for name in chosen:
+            given = ({**QUICK.get(name, {}), **options[name]}) if skip else options[name]
+            if skip and given:
+                self.notes.append(f"{name} with {', '.join(f'{key}={value}' for key, value in given.items())}")
+            if name == "d-rise" and self.box is not None:
+                given |= self.boxes
+            try:
+                self.found[name] = self.run(name, self.explainer, self.x, given)
+                self.options[name] = given
+            except GraphvizNetsError as fault:
+                if not skip:
+                    raise
+                self.notes.append(f"{name} is left out: {fault}")
+
+    def run(self, name: str, explainer: Explainer, x: Array, options: Mapping[str, Any]) -> Array:
+        """Return a method's attribution of all images, with a bar on the terminal."""
+        import numpy as np
+
+        from graphviz_nets.explain.methods import explain
+
+        parts = []
+        size = explainer.shape[0]
+        steps = range(0, len(x), size)
+        explainer.track = (lambda inner, label: inner) if len(steps) > 1 else self.bar
+        for start in self.bar(steps, name):
+            some = slice(start, start + size)
+            parts.append(explain(explainer, x[some], self.seed(some), name, **options))
+            self.notes += explainer.notes
+        return np.concatenate(parts)
+
+    def again(self, name: str, explainer: Explainer, x: Array) -> Array:
+        """Return a method's maps of other images of the same targets, or by another explainer."""
+        noted = list(self.notes)
+        found = self.maps(name, self.run(name, explainer, x, self.options[name]))
+        self.notes = noted
+        return found
+
+    def evaluate(self, metrics: Sequence[str]) -> dict[str, Any]:
+        """Return what the metrics say of all maps that were found."""
+        from graphviz_nets.explain.evaluation import evaluate
+
+        box = None if self.box is None else _box(self.box)
+        boxes = None if box is None else [box] * len(self.x)
+        maps = {name: self.maps(name, attribution) for name, attribution in self.found.items()}
+        self.explainer.track = self.bar
+        return evaluate(self.explainer, self.x, self.seed(slice(None)), maps, self.again, boxes, metrics)
+
+    def bar(self, steps: Sequence[Any], label: str) -> Iterator[Any]:
+        if self.quiet or len(steps) < 2 or not sys.stderr.isatty():
+            yield from steps
+            return
+        with click.progressbar(steps, label=label, file=sys.stderr) as bar:
+            yield from bar
+
+    def best(self, k: int) -> list[tuple[str, float]]:
+        """Return an image's five best classes and their scores."""
+        flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
+        return [(self.label(c), float(flat[c])) for c in (-flat).argsort(kind="stable")[:5]]
+
+    def label(self, number: int) -> str:
+        """Return a class's name."""
+        return self.labels[number] if number < len(self.labels) else f"class {number}"
+
+    def explained(self, k: int) -> str:
+        """Return the name of the class that an image's maps explain."""
+        if self.box is not None:
+            return "the best box" if _box(self.box) is None else f"the box {self.box}"
+        both = [self.label(one if isinstance(one, int) else int(one[k]))
+                for one in (self.target, self.against) if one is not None]  # fmt: skip
+        return " against ".join(both)
+
+    def pictures(self) -> Array:
+        """Return the images as the model sees them."""
+        from graphviz_nets.explain.heatmap import shown
+
+        return shown(self.x, self.record.layout, self.record.channels)
+
+    def maps(self, name: str, attribution: Array) -> Array:
+        """Return (images, H, W) maps."""
+        from graphviz_nets.explain.methods import heat
+
+        return heat(name, attribution, self.record.layout)
+
+
+def _box(text: str) -> tuple[float, ...] | None:
+    """Return left, top, right and bottom; None for the best box."""
+    if text == "best":
+        return None
+    try:
+        left, top, right, bottom = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{text!r} is no box", key="--box", hint="left,top,right,bottom in pixels, or best") from None
+    return left, top, right, bottom
+
+
+def _reopened(source: Mapping[str, Any], shapes: dict[str, Any]) -> Model:
+    from graphviz_nets import api
+    from graphviz_nets.config import Options
+
+    options = Options(source=source["format_"], phase=source["phase"], stages=source["stages"], level=source["level"],
+                      net=source["net"], weights=source["weights"], input_shapes=shapes, deploy=True)  # fmt: skip
+    return api.load(source["source"], options)
+
+
+def _labels(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        if path.stat().st_size > LONGEST:
+            raise ConvertError("a file of labels is not that large", path=str(path))
+        text = path.read_text("utf-8")
+    except OSError as fault:
+        raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
+    except UnicodeDecodeError:
+        raise ConvertError("the labels are not text in UTF-8", path=str(path)) from None
+    numbered = re.findall(r"""^\W*(\d+)\s*:\s*(['"])(.*)\2,?\s*\}?$""", text, re.MULTILINE)
+    if numbered and [int(number) for number, *_ in numbered] == list(range(len(numbered))):
+        return [label for *_, label in numbered]  # a dictionary, as lists of ImageNet's classes often are
+    return [line.strip() for line in text.splitlines() if line.strip()]
