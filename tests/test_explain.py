@@ -21,6 +21,7 @@ from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import explain, gradients, heat, method, seeds
 from graphviz_nets.explain.prepare import prepare
 from graphviz_nets.explain.runner import Runner, doubled, reference
+from graphviz_nets.explain.together import together
 from graphviz_nets.graph import proto
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
@@ -38,7 +39,9 @@ def exported(module: Any, x: Any, **options: Any) -> Model:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(module, (x,), dynamo=True, optimize=False, verbose=False, **options)
+        program = torch.onnx.export(
+            module, x if isinstance(x, tuple) else (x,), dynamo=True, optimize=False, verbose=False, **options
+        )
     return proto.from_proto(program.model_proto)
 
 
@@ -111,12 +114,14 @@ def close(a: Any, b: Any, limit: float = 1e-5) -> None:
 
 
 def captums(peer: str, module: Any, x: Any, **options: Any) -> Any:
-    """Return an attribution by Captum, which warns of what it does to its input."""
+    """Return an attribution by Captum, which warns of what it does to its inputs."""
     import captum.attr
+
+    x = tuple(one.clone() for one in x) if isinstance(x, tuple) else x.clone()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return getattr(captum.attr, peer)(module).attribute(x.clone(), **options).detach()
+        return getattr(captum.attr, peer)(module).attribute(x, **options)
 
 
 @pytest.mark.parametrize(("name", "peer"), [
@@ -261,7 +266,7 @@ def test_integration_loses_nothing_of_a_linear_score(need: Need) -> None:
     module, x = torch.nn.Linear(4, 3, bias=False).eval(), torch.randn(2, 4)
     score = module(x)[:, 1].detach().numpy()
     theirs = captums("IntegratedGradients", module, x, target=1, n_steps=5, method="riemann_trapezoid")
-    assert np.allclose(theirs.sum(1).numpy(), 0.8 * score, rtol=1e-5)
+    assert np.allclose(theirs.sum(1).detach().numpy(), 0.8 * score, rtol=1e-5)
     mine = explain(Explainer(exported(module, x)), x.numpy(), 1, "integrated-gradients", steps=5)
     assert np.allclose(mine.sum(1), score, rtol=1e-5)
 
@@ -272,8 +277,8 @@ def test_every_rectifier_is_guided(form: str, asked: Any, need: Need) -> None:
     need("captum.attr")
     np = need("numpy")
     module, x, explainer = asked(form)
-    plain = captums("Saliency", module, x, target=1, abs=False).numpy()
-    theirs = captums("GuidedBackprop", module, x, target=1).numpy()
+    plain = captums("Saliency", module, x, target=1, abs=False).detach().numpy()
+    theirs = captums("GuidedBackprop", module, x, target=1).detach().numpy()
     first, last = (layer.weight.detach().numpy() for layer in (module.a, module.c))
     h = x.numpy() @ first.T
     inside = (h > 0) & ((h < 6) | (form == "functional"))
@@ -299,7 +304,7 @@ def test_relevance_is_kept_over_a_sum(asked: Any, need: Need) -> None:
     np = need("numpy")
     module, x, explainer = asked("residual")
     score = module(x)[:, 1].detach().numpy()
-    theirs = captums("LRP", module, x, target=1).sum(1).numpy()
+    theirs = captums("LRP", module, x, target=1).sum(1).detach().numpy()
     mine = explain(explainer, x.numpy(), 1, "lrp", composite="epsilon").sum(1)
     assert np.allclose(mine, score, rtol=1e-3) and np.abs(theirs / score - 1).max() > 0.1
 
@@ -532,6 +537,92 @@ def test_a_second_input_is_given_by_name(need: Need) -> None:
     assert (explainer.gradient(data, np.ones((2, 3), "f4"), z=other) == other).all()
 
 
+def two_inputs() -> Any:
+    """Return a net of an image and a vector, and one of each."""
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.see, self.know = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten()), nn.Linear(3, 8)
+            self.act, self.last = nn.ReLU(), nn.Linear(4 * 9 + 8, 3)
+
+        def forward(self, image: Any, vector: Any) -> Any:
+            return self.last(torch.cat([self.see(image), self.act(self.know(vector))], 1))
+
+    torch.manual_seed(0)
+    return Net().eval(), (torch.randn(2, 2, 5, 5), torch.randn(2, 3))
+
+
+@pytest.mark.parametrize(("name", "peer"), [
+    ("saliency", "Saliency"), ("input-x-gradient", "InputXGradient"), ("integrated-gradients", "IntegratedGradients"),
+    ("guided-backprop", "GuidedBackprop"), ("deeplift", "DeepLift"),
+])  # fmt: skip
+def test_several_inputs_are_explained_at_once(name: str, peer: str, need: Need) -> None:
+    """As Captum explains a tuple: each on the way from its own baseline, all at the same time."""
+    need("torch")
+    need("captum.attr")
+    need("onnxruntime")
+    module, inputs = two_inputs()
+    both = together(exported(module, inputs))
+    mine = both.unpack(explain(Explainer(both.model), both.pack({
+        part: x.numpy() for part, x in zip(both.shapes, inputs, strict=True)}), 1, name))  # fmt: skip
+    for part, real in zip(mine.values(), captums(peer, module, inputs, target=1), strict=True):
+        close(part, real)
+
+
+def test_what_does_not_go_together_is_said(need: Need) -> None:
+    np = need("numpy")
+    op = Builder("two")
+    model = op.model([op.Mul(op.input("a", "float32", ("n", 2)), op.input("b", "float32", ("n", "m")))])
+    with pytest.raises(ConfigError, match="input b has the shape"):
+        together(model)
+    both = together(model, {"b": (2,)})
+    a = np.ones((3, 2), "f4")
+    for wrong, words in ({"a": a}, "not given"), ({"a": a, "b": a[:, :1]}, "shape"), ({"a": a, "b": a[:2]}, "3 of a"):
+        with pytest.raises(RunError, match=words):
+            both.pack(wrong)
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+def test_relevance_of_parts_is_that_of_the_whole(composite: str, nets: Any, need: Need) -> None:
+    """One input together is itself: the first layer's rule is found behind the parts, too."""
+    np = need("numpy")
+    x, found = nets
+    whole = found["max"][1]
+    both = together(exported(found["max"][0], x))
+    (mine,) = both.unpack(
+        explain(Explainer(both.model), both.pack({n: x.numpy() for n in both.shapes}), 3, "lrp", composite=composite)
+    ).values()
+    real = explain(whole, x.numpy(), 3, "lrp", composite=composite)
+    assert np.abs(mine - real).max() <= 1e-5 * np.abs(real).max()
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_signals_grey_images_and_volumes(rank: int, tmp_path: Path, need: Need) -> None:
+    """One channel and one to three axes, in the library and as a .npy file on the command line."""
+    np, torch = need("numpy"), need("torch")
+    need("onnxruntime")
+    nn = torch.nn
+    torch.manual_seed(0)
+    conv, pool = getattr(nn, f"Conv{rank}d"), getattr(nn, f"MaxPool{rank}d")
+    module = nn.Sequential(
+        conv(1, 4, 3, padding=1), nn.ReLU(), pool(2), conv(4, 4, 3, stride=2), nn.Flatten(), nn.LazyLinear(3)
+    ).eval()
+    x = torch.randn(2, 1, *(9, 8, 7)[:rank])
+    module(x)
+    model = exported(module, x)
+    value = x.double().requires_grad_(True)
+    module.double()(value)[:, 2].sum().backward()
+    close(Explainer(model).gradient(x.numpy(), seeds(np.zeros((2, 3)), 2)), value.grad)
+    np.save(tmp_path / "x.npy", x.numpy())
+    api.save(model, tmp_path / "net.onnx")
+    done = command("explain", tmp_path / "net.onnx", tmp_path / "x.npy", "--target", "2", "-o", tmp_path / "map.npy")
+    assert done.returncode == 0, done.stderr
+    assert np.allclose(np.load(tmp_path / "map.npy"), value.grad[:, 0].abs().numpy(), rtol=1e-3, atol=1e-6)
+
+
 def test_preparing_keeps_numbers_and_fixes_sizes(need: Need) -> None:
     np = need("numpy")
     need("onnxruntime")
@@ -605,6 +696,37 @@ def test_explain_says_what_is_wrong(
     (tmp_path / "grey.yaml").write_text("channels: grey\n")
     done = command("explain", model, picture, *(tmp_path / one if one.endswith(".yaml") else one for one in more))
     assert done.returncode == code and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_files_of_several_inputs_are_named(tmp_path: Path, need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("two")
+    y = op.MatMul(op.Mul(op.input("a", "float32", ("n", 2)), op.input("b", "float32", ("n", 2))),
+                  op.weight("w", (2, 1), np.array([1, 10], "f4").tobytes()))  # fmt: skip
+    api.save(op.model([y]), tmp_path / "two.onnx")
+    rows = {"a": np.array([[1, 2], [3, 4]], "f4"), "b": np.array([[5, 6], [7, 8]], "f4")}
+    given = []
+    for name, row in rows.items():
+        np.save(tmp_path / f"{name}.npy", row)
+        given.append(f"{name}={tmp_path / name}.npy")
+    common = ["explain", tmp_path / "two.onnx", *given, "--target", "0"]
+    out = tmp_path / "out.npz"
+    assert command(*common, "-o", out).returncode == 0
+    found = np.load(out)
+    assert sorted(found) == ["a", "b"] and (found["a"] == rows["b"] * [1, 10]).all()
+    first = out.read_bytes()
+    assert command(*common, "-o", out).returncode == 0 and out.read_bytes() == first
+    both = command(*common, "--method", "integrated-gradients", "--method", "input-x-gradient", "-o", out)
+    assert both.returncode == 0 and "integrated-gradients/b" in np.load(out), both.stderr
+    # The score is a product, so each input gets half of it where both are on their way.
+    assert np.allclose(np.load(out)["integrated-gradients/a"], rows["a"] * rows["b"] * [0.5, 5], rtol=1e-5)
+    for wrong, code, words in (
+        ([given[0], tmp_path / "b.npy"], 2, "NAME=FILE for each"), ([given[0]], 3, "b: this input is not given"),
+    ):  # fmt: skip
+        done = command("explain", tmp_path / "two.onnx", *wrong, "-o", out)
+        assert done.returncode == code and words in done.stderr, done.stderr
+    assert command(*common, "-o", tmp_path / "out.png").returncode == 2
 
 
 def test_methods_are_listed(need: Need) -> None:
