@@ -219,7 +219,7 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     chosen = {name: make for name, make in optimizer._optimizers.items() if name != "remove_back_to_back"}
     with tf.Graph().as_default():
         small = tf_loader.tf_optimize(inputs, outputs, graph)
-    with tf.Graph().as_default() as whole:
+    with tf.Graph().as_default() as whole, _in_order():
         tf.import_graph_def(small, name="")
         try:
             made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
@@ -233,6 +233,32 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     if left is not None:
         raise left
     return found
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """Have tf2onnx go over nodes in an order that only the graph decides, and number its own from 1 on.
+
+    It goes over sets, in the order of hashes, so that what it optimizes, and how far, is another thing in each process.
+    """
+    from tf2onnx import utils
+    from tf2onnx.graph import Graph
+
+    consumers, needed_by = Graph.find_output_consumers, Graph.extract_sub_graph_nodes
+
+    def find_output_consumers(self: Any, name: str) -> list[Any]:
+        return sorted(consumers(self, name), key=lambda node: str(node.name))
+
+    def extract_sub_graph_nodes(self: Any, *given: Any, **named: Any) -> list[Any]:
+        found = {id(node) for node in needed_by(self, *given, **named)}
+        return [node for node in self.get_nodes() if id(node) in found]
+
+    Graph.find_output_consumers, Graph.extract_sub_graph_nodes = find_output_consumers, extract_sub_graph_nodes
+    utils.INTERNAL_NAME = 1
+    try:
+        yield
+    finally:
+        Graph.find_output_consumers, Graph.extract_sub_graph_nodes = consumers, needed_by
 
 
 def _translations() -> frozenset[str]:

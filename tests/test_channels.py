@@ -97,6 +97,16 @@ def test_bodies_find_the_image_under_its_inner_name(need: Any) -> None:
     assert types(other) == ["Transpose", "If", "Transpose"]
 
 
+def test_names_of_new_nodes_are_nobodys(need: Any) -> None:
+    need("onnxruntime")
+    op = Builder("net")
+    x = op.input("x", "float32", (2, 8, 9, 3))
+    op.scope = ("y",)
+    op.rename(op.Relu(op.Transpose(op.Transpose(x, perm=TO["nchw"]), perm=TO["nhwc"])), "y")
+    other = turned_alike(op.model(["y"]), "nchw")
+    assert types(other) == ["Transpose", "Relu", "Transpose"]
+
+
 def test_an_output_that_is_an_input_stays_one() -> None:
     model = Model(Graph(inputs=("x",), outputs=("x",), values={"x": Value("x", "float32", IMAGE)}))
     other = with_layout(model, "nhwc")

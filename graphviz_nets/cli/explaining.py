@@ -55,6 +55,12 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     "--box", metavar="L,T,R,B|best", help="Of a detector: the box whose score is explained, in pixels of the input."
 )
 @click.option("--detector", metavar="KIND", help="How a detector's outputs are read; found by their shapes.")
+@click.option(
+    "--priors",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npy",
+    help="An SSD's priors, (1, 2, 4 n), where the model does not hold them.",
+)
 @click.option("--predicted", is_flag=True, help="Of a segmentation: the class only where it is predicted.")
 @click.option("--of", "value", metavar="NAME", help="The value that is explained; the first output before its softmax.")
 @click.option(

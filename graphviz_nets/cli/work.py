@@ -100,10 +100,12 @@ class Work:
         """Make the score of a detector's box what is explained."""
         from graphviz_nets.explain import targets
         from graphviz_nets.explain.explainer import Explainer
+        from graphviz_nets.explain.images import load_array
 
         box = _box(self.box)
         label = None if asked["target"] == "top1" else self.classes(asked["target"])
-        how = targets.detector(self.explainer, asked["detector"] or "")
+        priors = None if asked["priors"] is None else load_array(asked["priors"])
+        how = targets.detector(self.explainer, asked["detector"] or "", priors=priors)
         self.boxes: dict[str, Any] = {"box": box, "label": label, "how": how}
         if targets.KINDS[how.kind].element is not None:
             name, self.row = targets.score_of(self.explainer, self.x, how, box, label)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from graphviz_nets.config import LAYOUTS
 from graphviz_nets.errors import ConfigError
+from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.functions import renamed
 from graphviz_nets.graph.ir import Graph, Model, Node, Shape, graphs
 from graphviz_nets.graph.preprocess import Preprocess
@@ -99,16 +100,16 @@ def _turned(model: Model, layout: str) -> Model:
 
     def other(name: str) -> bool:
         shape = graph.value(name).shape
-        known = (
-            "" if NOTE in model.metadata else _told(shape)
-        )  # a model may give in one layout what it takes in another
+        # A model may give in one layout what it takes in another; once turned, it does not.
+        known = "" if NOTE in model.metadata else _told(shape)
         return len(shape or ()) == 4 and (known or usual) == old
 
     given = [name for name in graph.inputs if other(name)]
     made = [name for name in graph.outputs if name in graph.producers and other(name)]
-    inside = {name: _fresh(f"{name}/{old}", graph) for name in dict.fromkeys((*given, *made))}
+    op = Builder.of(graph)
+    inside = {name: op.fresh(f"{name}/{old}") for name in dict.fromkeys((*given, *made))}
     names, gone = dict(inside), set()  # what values are called inside, and Transposes that are no longer needed
-    first = [_turn(name, inside[name], AXES[old]) for name in given]
+    first = [_turn(name, new, AXES[old], new) for name, new in inside.items() if name in given]
     last = []
     for name in given:
         for node, _ in graph.consumers.get(name, ()):
@@ -121,7 +122,7 @@ def _turned(model: Model, layout: str) -> Model:
         if before in graph.producers and before not in graph.outputs and before not in names:
             names[before] = name
         else:
-            last.append(_turn(inside[name], name, AXES[layout]))
+            last.append(_turn(inside[name], name, AXES[layout], inside[name]))
     kept = replace(graph, nodes=tuple(node for node in graph.nodes if node.id not in gone))
     inner = renamed(kept, names)
     nodes = (*first, *inner.nodes, *last)
@@ -144,16 +145,9 @@ def _turned(model: Model, layout: str) -> Model:
     return replace(model, graph=replace(whole, nodes=nodes), scopes=scopes)
 
 
-def _turn(source: str, target: str, perm: tuple[int, ...]) -> Node:
-    return Node("Transpose", (source,), (target,), f"{target}/Transpose", attributes={"perm": perm})
+def _turn(source: str, target: str, perm: tuple[int, ...], name: str) -> Node:
+    return Node("Transpose", (source,), (target,), f"{name}/Transpose", attributes={"perm": perm})
 
 
 def _turns(node: Node, perm: tuple[int, ...]) -> bool:
     return node.op_type == "Transpose" and node.attributes.get("perm") == perm
-
-
-def _fresh(base: str, graph: Graph) -> str:
-    name, number = base, 2
-    while name in graph.values or name in graph.producers or name in graph.initializers:
-        name, number = f"{base}:{number}", number + 1
-    return name
