@@ -57,23 +57,37 @@ def prepare(model: Model, sizes: Mapping[str, Sequence[int]] | None = None, keep
     import onnx
 
     must_run(model)
-    graph = model.graph
-    values = dict(graph.values)
-    for name in graph.inputs:
-        value = graph.value(name)
-        if sizes and name in sizes:
-            values[name] = replace(value, shape=tuple(sizes[name]))
-        elif value.shape is not None:
-            values[name] = replace(value, shape=tuple(dim if isinstance(dim, int) else 1 for dim in value.shape))
+    graph = sized(model, sizes or {}).graph
     # Other shapes may speak of other sizes.
-    inputs = {name: values[name] for name in graph.inputs}
-    known = {name: Value(name, value.dtype) for name, value in values.items()} | inputs
+    inputs = {name: graph.value(name) for name in graph.inputs}
+    known = {name: Value(name, value.dtype) for name, value in graph.values.items()} | inputs
     outputs = tuple(dict.fromkeys((*graph.outputs, *keep)))
     message = proto.to_proto(model.with_graph(replace(graph, values=known, outputs=outputs)), strict=False)
     named = {info.name for info in message.graph.output}
     message.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in named)
     message = _raised(_expanded(message))
     return _optimized(message, model)
+
+
+def sized(model: Model, sizes: Mapping[str, Sequence[int]]) -> Model:
+    """Return a model whose inputs have the sizes that are given; what stays unknown becomes 1.
+
+    Examples
+    --------
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> op = Builder("net")
+    >>> model = op.model([op.Relu(op.input("x", "float32", ("n", 2)))])
+    >>> sized(model, {}).graph.value("x").shape, sized(model, {"x": (3, 2)}).graph.value("x").shape
+    ((1, 2), (3, 2))
+    """
+    graph = model.graph
+    values = dict(graph.values)
+    for name in graph.inputs:
+        value = graph.value(name)
+        shape = tuple(sizes[name]) if name in sizes else value.shape
+        if shape is not None:
+            values[name] = replace(value, shape=tuple(dim if isinstance(dim, int) else 1 for dim in shape))
+    return model.with_graph(replace(graph, values=values))
 
 
 def _expanded(message: Any) -> Any:

@@ -277,7 +277,7 @@ def _session(model: Model, provider: str, threads: int, profile: str = "") -> tu
     asked = ["CUDAExecutionProvider"] * (has_cuda and provider != "cpu") + ["CPUExecutionProvider"]
     with tempfile.TemporaryDirectory(prefix="graphviz_nets-") as folder:
         path = Path(folder) / "model.onnx"
-        proto.write(model, path)
+        proto.write(model, path, strict=False)  # outputs of unknown rank run as well
         try:
             session = ort.InferenceSession(str(path), options, providers=asked)
         except Exception as fault:  # as above
