@@ -635,6 +635,24 @@ def test_preparing_keeps_numbers_and_fixes_sizes(need: Need) -> None:
         assert np.abs(array - whole).max() <= 1e-5 * max(1, np.abs(whole).max())
 
 
+def test_what_is_taken_apart_goes_back_as_one(need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    data, factors = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("f4"), (2.0, 3.0, 5.0, 7.0)
+    for rows, split in (((0, 1, -1, 0), True), ((0, 1, 1, 0), False)):
+        op = Builder("rows")
+        x = op.input("x", "float32", (2, 4, 3))
+        parts = [op.Mul(op.Gather(x, op.constant([k], "int64", ()), axis=2), op.scalar(f))
+                 for k, f in zip(rows, factors, strict=True)]  # fmt: skip
+        explainer = Explainer(op.model([op.Sum(*parts)]))
+        assert ("Split" in {node.op_type for node in explainer.model.graph.nodes}) is split
+        assert np.allclose(explainer.scores(data), sum(f * data[..., k] for k, f in zip(rows, factors, strict=True)))
+        real = np.zeros(data.shape)
+        for k, f in zip(rows, factors, strict=True):
+            real[..., k] += f
+        assert np.allclose(explainer.gradient(data, np.ones((2, 4), "f4")), real)
+
+
 # The command ------------------------------------------------------------------------------------------------------
 
 

@@ -167,7 +167,7 @@ def _optimized(message: Any, model: Model) -> Model:
     found = shapes.infer(
         replace(found, opset_imports=opsets, framework=model.framework, metadata=metadata, problems=())
     )
-    graph = _without_sequences(found.graph)
+    graph = _taken_apart(_without_sequences(found.graph))
     whole = {name: value for name, value in graph.values.items() if count(value.shape) is not None}
     if graph is not found.graph:
         found = shapes.infer(found.with_graph(replace(graph, values=whole)))
@@ -215,6 +215,36 @@ def _without_sequences(graph: Graph) -> Graph:
             continue
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+def _taken_apart(graph: Graph) -> Graph:
+    """Replace Gathers of all rows of a value, as torch's unbind is exported, by Split, which goes back as Concat."""
+    rows: dict[tuple[str, int], dict[int, Node]] = {}
+    for node in graph.nodes:
+        index = graph.initializers.get(node.inputs[1]) if node.op_type == "Gather" else None
+        number = index.integers() if index is not None and index.shape == () else None
+        if number is not None and (shape := graph.value(node.inputs[0]).shape):
+            axis = node.attributes.get("axis", 0) % len(shape)
+            rows.setdefault((node.inputs[0], axis), {}).setdefault(number[0] % int(shape[axis] or 1), node)
+    whole = {
+        (x, axis): found for (x, axis), found in rows.items()
+        if len(found) == (graph.value(x).shape or ())[axis] and len(found) > 1
+    }  # fmt: skip
+    if not whole:
+        return graph
+    split: dict[str, list[Node]] = {}
+    constants: dict[str, Tensor] = {}
+    for (x, axis), found in whole.items():
+        name, members = f"{x}/rows {axis}", [found[k] for k in sorted(found)]
+        for key, numbers in (("sizes", [1] * len(members)), ("axis", [axis])):
+            constants[f"{name}/{key}"] = Tensor.of(f"{name}/{key}", "int64", numbers)
+        parts = tuple(f"{name}/{k}" for k in range(len(members)))
+        nodes = [Node("Split", (x, f"{name}/sizes"), parts, name, name, attributes={"axis": axis})]
+        nodes += [replace(member, op_type="Squeeze", inputs=(part, f"{name}/axis"), attributes={})
+                  for part, member in zip(parts, members, strict=True)]  # fmt: skip
+        split |= {member.id: [] for member in members} | {next(iter(found.values())).id: nodes}
+    made = [new for node in graph.nodes for new in split.get(node.id, [node])]
+    return replace(graph, nodes=tuple(made), initializers={**graph.initializers, **constants})
 
 
 def _split_sizes(graph: Graph, node: Node) -> tuple[int, ...] | None:
