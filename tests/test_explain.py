@@ -741,6 +741,7 @@ def test_files_of_several_inputs_are_named(tmp_path: Path, need: Need) -> None:
     assert np.allclose(np.load(out)["integrated-gradients/a"], rows["a"] * rows["b"] * [0.5, 5], rtol=1e-5)
     for wrong, code, words in (
         ([given[0], tmp_path / "b.npy"], 2, "NAME=FILE for each"), ([given[0]], 3, "b: this input is not given"),
+        ([tmp_path / "a.npy"], 3, "explain takes NAME=FILE for each input"),
     ):  # fmt: skip
         done = command("explain", tmp_path / "two.onnx", *wrong, "-o", out)
         assert done.returncode == code and words in done.stderr, done.stderr

@@ -142,7 +142,9 @@ class Runner:
         given = {}
         for value in self.inputs:
             if value.name not in inputs:
-                raise RunError("this input is not given", node=value.name)
+                raise RunError(
+                    "this input is not given", node=value.name, hint="explain takes NAME=FILE for each input"
+                )
             array = np.asarray(inputs[value.name], DTYPES.get(value.dtype or ""), order="C")
             if value.shape is not None and not _fits(array.shape, value.shape):
                 raise RunError(f"the input has the shape {array.shape}, not {value.shape}", node=value.name)
