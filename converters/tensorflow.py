@@ -75,39 +75,17 @@ class Converter:
         """
         from .tensorflow_graph import to_model
         from .tensorflow_names import joined, layer_names, plain, renamed
-        from .tensorflow_run import of_object, translated
+        from .tensorflow_run import faults, of_object, translated
 
-        frozen = of_object(thing)
         name = str(getattr(thing, "name", "model"))
+        with faults(name):
+            frozen = of_object(thing)
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
         source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
         drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
-        try:
+        with faults(name):
             found = renamed(joined(translated(frozen, drawn), drawn), plain(drawn, layer_names(thing)))
-        except ConvertError as fault:
-            by_layers = _by_layers(thing, name, options)
-            if by_layers is None:
-                raise fault from None
-            found = by_layers
         return reshape(found, options.input_shapes) if options.input_shapes else found
-
-
-def _by_layers(thing: Any, name: str, options: Any) -> Model | None:
-    """Return a Keras model as its own file would be opened, None where that does not run, or there can be no file."""
-    import tempfile
-
-    from .tensorflow_keras import open_keras
-
-    if not hasattr(thing, "layers"):
-        return None
-    with tempfile.TemporaryDirectory(prefix="graphviz_nets-") as folder:
-        place = Path(folder) / f"{name}.keras"
-        try:
-            thing.save(place)
-        except (ValueError, TypeError, NotImplementedError):  # classes of the author's own
-            return None
-        found = open_keras(Path(place.name), place.read_bytes(), options)
-    return found if found.runnable else None
 
 
 def _head(path: Path, data: bytes | None) -> bytes:

@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from graphviz_nets.errors import ConvertError, MissingExtra
+from graphviz_nets.errors import ConvertError, GraphvizNetsError, MissingExtra
 from graphviz_nets.graph import proto
 from graphviz_nets.graph.ir import Model, Node, Shape, graphs
 
@@ -76,36 +77,36 @@ def runnable(drawn: Model, path: Path, data: bytes | None, kind: str, signature:
         Without them.
     """
     tf = tensorflow()
-    with _quiet():
-        try:
-            if kind == "saved_model" and data is None:
-                if signature is None:
-                    raise ConvertError("the SavedModel has no signature to run", path=str(path))
-                folder = path if path.is_dir() else path.parent
-                return _saved_model(tf, folder, signature, tag, drawn)
-            if kind in ("meta", "checkpoint") and data is None:
-                frozen = _checkpoint(tf, meta_of(path) if path.is_dir() else path, drawn, signature)
-            elif kind in ("graph", "text"):
-                frozen = _graph(tf, path, data, kind, drawn)
-            else:
-                raise ConvertError("it holds no weights", path=str(path))
-            return joined(translated(frozen, drawn), drawn)
-        except (ConvertError, MissingExtra):
-            raise
-        except Exception as fault:  # TensorFlow and tf2onnx raise all kinds
-            text = f"{type(fault).__name__}: {fault}".replace("\n", " ")[:300]
-            raise ConvertError(f"TensorFlow cannot make it run: {text}", path=str(path)) from None
+    with faults(str(path)):
+        if kind == "saved_model" and data is None:
+            if signature is None:
+                raise ConvertError("the SavedModel has no signature to run", path=str(path))
+            folder = path if path.is_dir() else path.parent
+            return _saved_model(tf, folder, signature, tag, drawn)
+        if kind in ("meta", "checkpoint") and data is None:
+            frozen = _checkpoint(tf, meta_of(path) if path.is_dir() else path, drawn, signature)
+        elif kind in ("graph", "text"):
+            frozen = _graph(tf, path, data, kind, drawn)
+        else:
+            raise ConvertError("it holds no weights", path=str(path))
+        return joined(translated(frozen, drawn), drawn)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep TensorFlow's and tf2onnx's words about themselves off the terminal."""
+def faults(path: str) -> Iterator[None]:
+    """Keep TensorFlow's and tf2onnx's words about themselves off the terminal; make their errors ours."""
     import logging
 
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-        yield
+        try:
+            yield
+        except GraphvizNetsError:
+            raise
+        except Exception as fault:  # they raise all kinds
+            text = f"{type(fault).__name__}: {fault}".replace("\n", " ")[:300]
+            raise ConvertError(f"TensorFlow cannot make it run: {text}", path=path) from None
 
 
 def _saved_model(tf: Any, folder: Path, signature: Signature, tag: str, drawn: Model) -> Model:
@@ -241,24 +242,37 @@ def _in_order() -> Iterator[None]:
 
     It goes over sets, in the order of hashes, so that what it optimizes, and how far, is another thing in each process.
     """
-    from tf2onnx import utils
+    from tf2onnx import tfonnx, utils
     from tf2onnx.graph import Graph
 
     consumers, needed_by = Graph.find_output_consumers, Graph.extract_sub_graph_nodes
+    functions = tfonnx.resolve_functions
 
     def find_output_consumers(self: Any, name: str) -> list[Any]:
         return sorted(consumers(self, name), key=lambda node: str(node.name))
 
     def extract_sub_graph_nodes(self: Any, *given: Any, **named: Any) -> list[Any]:
-        found = {id(node) for node in needed_by(self, *given, **named)}
-        return [node for node in self.get_nodes() if id(node) in found]
+        place = {id(node): k for k, node in enumerate(self.get_nodes())}  # it may list a node twice
+        return sorted(needed_by(self, *given, **named), key=lambda node: place.get(id(node), len(place)))
+
+    def resolve_functions(graph: Any) -> list[Any]:
+        """Return functions, those that are called first."""
+        known = {one.name: one for one in sorted(functions(graph), key=lambda one: str(one.name))}
+        needs = {
+            name: {item.func.name for node in one.as_graph_def().node for item in node.attr.values()} & known.keys()
+            for name, one in known.items()
+        }
+        order = TopologicalSorter({name: sorted(before) for name, before in needs.items()})
+        return [known[name] for name in order.static_order()]
 
     Graph.find_output_consumers, Graph.extract_sub_graph_nodes = find_output_consumers, extract_sub_graph_nodes
+    tfonnx.resolve_functions = resolve_functions
     utils.INTERNAL_NAME = 1
     try:
         yield
     finally:
         Graph.find_output_consumers, Graph.extract_sub_graph_nodes = consumers, needed_by
+        tfonnx.resolve_functions = functions
 
 
 def _translations() -> frozenset[str]:
@@ -349,6 +363,6 @@ def _constants(function: Any) -> Frozen:
     """Freeze a concrete function."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(function)
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)  # tf2onnx knows While best
     names = tuple(x.name for x in frozen.inputs), tuple(x.name for x in frozen.outputs)
     return Frozen(frozen.graph.as_graph_def(), *names)

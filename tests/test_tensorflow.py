@@ -60,6 +60,23 @@ def node(name: str, op: str, *inputs: str, attributes: str = "") -> str:
     return f'node {{ name: "{name}" op: "{op}" {given} {attributes} }}\n'
 
 
+def written(net: Any, route: str, folder: Path, tf: ModuleType) -> Any:
+    """Return a Keras model as `load` takes it: itself, or a file as Keras or TensorFlow writes it."""
+    place = folder / ("net.keras" if route == "keras" else "net")
+    if route == "memory":
+        return net
+    if route == "keras":
+        net.save(place)
+    elif route == "exported":
+        net.export(place, verbose=False)
+    else:
+        tf.saved_model.save(net, str(place))
+    return place
+
+
+ROUTES = ("memory", "keras", "exported", "saved")
+
+
 # Real files -------------------------------------------------------------------------------------------------------
 
 COUNTS = {  # nodes of the GraphDef, as the manifest of the files counts them
@@ -432,18 +449,21 @@ def test_what_tf2onnx_does_not_translate_is_named(folder: Path, tf: ModuleType) 
     assert len(model.graph.back_edges) == 5 and boxes(diagram(model).root)
 
 
-def test_keras_models_in_memory_run_by_their_layers_where_tf2onnx_cannot(tf: ModuleType, need: Any) -> None:
+@pytest.mark.parametrize("route", ROUTES if ALL else ["memory"])
+def test_recurrent_layers_of_keras_run(route: str, tf: ModuleType, need: Any, tmp_path: Path) -> None:
     import numpy as np
 
     keras = need("keras")
     keras.utils.set_random_seed(1)
-    net = keras.Sequential([keras.Input((7, 3)), keras.layers.LSTM(5, name="rec"), keras.layers.Dense(2, name="out")])
+    layers = keras.layers
+    twice = layers.Bidirectional(layers.GRU(4, return_sequences=True), name="twice")
+    net = keras.Sequential([keras.Input((7, 3)), twice, layers.LSTM(5, name="rec"), layers.Dense(2, name="out")])
     x = np.random.default_rng(1).normal(0, 1, (2, 7, 3)).astype("f4")
-    model = load(net)
+    model = load(written(net, route, tmp_path, tf), deploy=True)
     (mine,) = Runner(model, provider="cpu")(x).values()
     error = difference(mine, net.predict(x, verbose=0))
     assert error is not None and error <= TOLERANCE
-    assert [scope.name for scope in model.layers][-2:] == ["rec", "out"]
+    assert {"twice", "rec", "out"} <= {part for path in model.scopes for part in path}
 
 
 def test_an_object_of_nobody_is_refused() -> None:
@@ -738,21 +758,6 @@ def test_objects_in_memory(tf: ModuleType, need: Any) -> None:
         load(tf.function(lambda x: x))
 
 
-def written(net: Any, route: str, folder: Path, tf: ModuleType) -> Any:
-    """Return a Keras model as `load` takes it: itself, or a file as Keras or TensorFlow writes it."""
-    place = folder / ("net.keras" if route == "keras" else "net")
-    if route == "memory":
-        return net
-    if route == "keras":
-        net.save(place)
-    elif route == "exported":
-        net.export(place, verbose=False)
-    else:
-        tf.saved_model.save(net, str(place))
-    return place
-
-
-ROUTES = ("memory", "keras", "exported", "saved")
 NETS = {"MobileNetV2": 1.0, "EfficientNetB0": 0.9}  # which part of the layers is there: dropouts leave nothing
 
 
