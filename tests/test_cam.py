@@ -645,3 +645,13 @@ def test_a_box_is_explained_on_the_command_line(shared: Any, tmp_path: Any, need
         assert left <= across <= right and top <= down <= bottom
     done = command("explain", model, tmp_path / "priors.npy", "--preprocess", "raw", "--box", "1,2", "-o", "a.png")
     assert done.returncode != 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fullgrad", "guided-grad-cam", "score-cam", "grad-cam"])
+def test_an_input_without_places_is_refused(name: str) -> None:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("onnxruntime")
+    op = Builder("flat", 18)
+    y = op.Gemm(op.input("x", "float32", (1, 4)), op.weight("w", (4, 2), np.ones(8, "f4").tobytes()))
+    with pytest.raises(ConfigError, match="places"):
+        explain(Explainer(op.model([op.Relu(y)])), np.ones((1, 4), "f4"), 0, name)
