@@ -103,6 +103,9 @@ class Options:
     overlay_title: str = ""
 
     def __post_init__(self) -> None:
+        for key in ("net", "weights", "font"):  # a path may be given as text
+            if isinstance(getattr(self, key), str):
+                object.__setattr__(self, key, Path(getattr(self, key)))
         _one_of("rankdir", self.rankdir, RANKDIRS)
         _one_of("group", self.group, GROUPS)
         _one_of("phase", self.phase, ("train", "test"))
@@ -132,6 +135,8 @@ def options(**given: Any) -> Options:
     --------
     >>> options(rankdir="LR").rankdir
     'LR'
+    >>> options(weights="net.caffemodel").weights.suffix
+    '.caffemodel'
     """
     known = {item.name for item in fields(Options)}
     for key in given:

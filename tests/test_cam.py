@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -591,3 +592,66 @@ def test_layers_are_completed_in_shells() -> None:
     found = shell.get_completions([str(FIXTURES / "lenet.prototxt"), *words], "con")
     assert [one.value for one in found][:2] == ["conv1", "conv2"]
     assert shell.get_completions(["missing.prototxt", *words], "con") == []
+
+
+def test_a_detectors_layer_is_before_its_heads() -> None:
+    """Both heads stand on it, so the score of any box comes back to it."""
+    op = Builder("heads", 18)
+    small = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
+    x = op.input("x", "float32", (1, 3, 16, 16))
+    trunk = op.Relu(op.Conv(x, op.weight("a", (4, 3, 3, 3), bytes(432)), strides=(2, 2), **small))
+    deep = op.Relu(op.Conv(trunk, op.weight("b", (4, 4, 3, 3), bytes(576)), strides=(2, 2), **small))
+    heads = [
+        op.Conv(one, op.weight(f"head{k}", (2, 4, 3, 3), bytes(288)), **small) for k, one in enumerate((trunk, deep))
+    ]
+    flat = [op.Reshape(op.Transpose(one, perm=[0, 2, 3, 1]), op.constant([1, -1, 2])) for one in heads]
+    pytest.importorskip("onnxruntime")
+    (layer,) = Explainer(op.model([op.Concat(*flat, axis=1)])).layers
+    assert layer.value == trunk and layer.grid == (8, 8)
+
+
+def test_truth_is_measured_on_the_command_line(digit: Any, tmp_path: Any) -> None:  # noqa: F811
+    pytest.importorskip("scipy")
+    model, picture = digit
+    (tmp_path / "grey.yaml").write_text("channels: grey\nscale: 0.00390625\n")
+    common = ["explain", model, picture, "--preprocess", tmp_path / "grey.yaml", "--method", "saliency", "--method",
+              "grad-cam", "--metric", "deletion", "--metric", "sanity"]  # fmt: skip
+    done = command(*common, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report["methods"]) == {"saliency", "grad-cam"} and set(report["metrics"]) == {"deletion", "sanity"}
+    assert 0 <= report["methods"]["grad-cam"]["deletion"]["mean"] <= 1
+    done = command(*common, "-o", tmp_path / "a.html")
+    assert done.returncode == 0 and "deletion" in done.stdout and "<svg" in (tmp_path / "a.html").read_text()
+    done = command(*common, "--metric", "beauty")
+    assert done.returncode == 2 and "one of insertion" in done.stderr
+
+
+def test_a_box_is_explained_on_the_command_line(shared: Any, tmp_path: Any, need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    from .test_perturb import FACES, ultraface
+
+    np.save(tmp_path / "priors.npy", ultraface())
+    (tmp_path / "faces.yaml").write_text("resize: [240, 320]\nmean: [127]\nscale: 0.0078125\n")
+    model = shared / "onnx" / "ultraface" / "version-RFB-320_without_postprocessing.onnx"
+    for box in FACES:
+        done = command("explain", model, shared / "images" / "faces" / "mtcnn_test1.jpg", "--preprocess",
+                       tmp_path / "faces.yaml", "--priors", tmp_path / "priors.npy", "--method", "layer-cam",
+                       "--box", ",".join(map(str, box)), "-o", tmp_path / "a.npy")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        down, across = np.unravel_index(np.load(tmp_path / "a.npy")[0].argmax(), (240, 320))
+        left, top, right, bottom = box
+        assert left <= across <= right and top <= down <= bottom
+    done = command("explain", model, tmp_path / "priors.npy", "--preprocess", "raw", "--box", "1,2", "-o", "a.png")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fullgrad", "guided-grad-cam", "score-cam", "grad-cam"])
+def test_an_input_without_places_is_refused(name: str) -> None:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("onnxruntime")
+    op = Builder("flat", 18)
+    y = op.Gemm(op.input("x", "float32", (1, 4)), op.weight("w", (4, 2), np.ones(8, "f4").tobytes()))
+    with pytest.raises(ConfigError, match="places"):
+        explain(Explainer(op.model([op.Relu(y)])), np.ones((1, 4), "f4"), 0, name)

@@ -21,8 +21,11 @@ from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.layers import find
 from graphviz_nets.explain.methods import MAPS, explain, method
 from graphviz_nets.explain.runner import Runner
+from graphviz_nets.explain.targets import detector
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
+
+from .test_perturb import ultraface
 
 Need = Callable[[str], Any]
 DIGITS = Path(__file__).resolve().parents[1] / "fixtures" / "digits"
@@ -34,6 +37,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {"onnx": (), "caffe": (), "keras": ("h5p
 """What a form of the net needs to be opened; only PyTorch's needs the framework."""
 OTHERS = [name for name in NEEDED if name != "onnx"]
 REFUSED: Mapping[str, str] = {
+    "d-rise": "nothing here is known as the result of a detector",
     "attention-rollout": "the model has none",
     "gradient-rollout": "the model has none",
 }
@@ -262,6 +266,17 @@ def test_colours_may_be_first_or_last(name: str, need: Need) -> None:
     same(last if name in MAPS else last.transpose(0, 3, 1, 2), first)
 
 
+def test_bodies_of_operations_may_depend_on_the_types_of_weights(need: Need) -> None:
+    """As CastLike's does, which torch writes for the bias that a convolution does not have."""
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("cast", opset=18)
+    x = op.input("x", "float32", (1, 1, 2, 2))
+    three = op.weight("three", (), np.int64(3).tobytes(), "int64", role="constant")
+    e = Explainer(op.model([op.Flatten(op.Mul(x, op.CastLike(three, x)), axis=1)]), provider="cpu")
+    assert explain(e, np.ones((1, 1, 2, 2), "f4"), 1, "saliency").tolist() == [[[[0, 3], [0, 0]]]]
+
+
 def test_a_layer_that_leads_elsewhere_is_refused(need: Need) -> None:
     """Without its gradient a map would be empty, and nobody told why."""
     np = need("numpy")
@@ -279,6 +294,7 @@ def test_a_layer_that_leads_elsewhere_is_refused(need: Need) -> None:
 
 TRIED: Mapping[str, Mapping[str, Any]] = {
     "saliency": {}, "guided-backprop": {}, "grad-cam": {}, "layer-cam": {}, "integrated-gradients": {"steps": 4},
+    "occlusion": {"window": 24, "stride": 24},
 }  # fmt: skip
 """Methods that twins are compared by, with what keeps them quick."""
 
@@ -325,9 +341,19 @@ def test_rfb_of_caffe_and_onnx_give_the_same(output: str, detectors: tuple[Any, 
 @pytest.mark.parametrize("name", TRIED)
 def test_rfb_of_caffe_and_onnx_is_explained_alike(name: str, detectors: tuple[Any, ...]) -> None:
     twins, x, seed = detectors
-    for layer in ("314", "360") if name in MAPS else ("360",):
+    for layer in ("314", "360") if name.endswith("-cam") else ("360",):
         askers = [Explainer(net, target="scores", layers=[find(net, layer)], provider="cpu") for net in twins]
         same(*(explain(one, x, seed, name, **TRIED[name]) for one in askers))
+
+
+@needs_models
+def test_rfbs_surest_face_has_the_same_map_in_caffe_and_onnx(detectors: tuple[Any, ...]) -> None:
+    twins, x, seed = detectors
+    maps = []
+    for net in twins:
+        e = Explainer(net, target="scores", provider="cpu")
+        maps.append(explain(e, x, seed, "d-rise", how=detector(e, priors=ultraface()), samples=60))
+    same(*maps)
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +389,7 @@ def test_p_net_of_caffe_and_pytorch_give_the_same(proposers: tuple[Any, ...]) ->
 @pytest.mark.parametrize("name", TRIED)
 def test_p_net_of_caffe_and_pytorch_is_explained_alike(name: str, proposers: tuple[Any, ...]) -> None:
     (caffe, lying), (torch, x) = proposers
-    for one, other in (("PReLU3", "prelu3"), ("pool1", "pool1")) if name in MAPS else (("PReLU3", "prelu3"),):
+    for one, other in (("PReLU3", "prelu3"), ("pool1", "pool1")) if name.endswith("-cam") else (("PReLU3", "prelu3"),):
         mine = Explainer(caffe, target="prob1", layers=[find(caffe, one)], provider="cpu")
         theirs = Explainer(torch, target=torch.graph.outputs[1], layers=[find(torch, other)], provider="cpu")
         maps = explain(mine, lying, 1, name, **TRIED[name]), explain(theirs, x, 1, name, **TRIED[name])

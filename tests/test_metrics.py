@@ -17,6 +17,7 @@ from graphviz_nets.errors import ConfigError, MissingExtra
 from graphviz_nets.explain import evaluation, images, metrics
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import heat, method, seeds
+from graphviz_nets.graph.builder import Builder
 
 from . import real_nets
 from .conftest import ALL
@@ -242,6 +243,29 @@ def test_layers_are_spoiled_from_the_last_one_down(net: Any, need: Need) -> None
     twice = [spoiled.scores(x.numpy()) for _, spoiled in metrics.cascade(e, 3, 0)]
     assert all(np.array_equal(a, b.scores(x.numpy())) for a, (_, b) in zip(twice, stages, strict=True))
     assert len({one.tobytes() for one in twice}) == 3
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("float16", "f2"), ("float64", "f8"), ("int8", "i1")])
+def test_weights_of_other_types_are_spoiled(dtype: str, kind: str, need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime")
+    rng = np.random.default_rng(0)
+    op = Builder(dtype)
+    x = op.input("x", "float32", (1, 6))
+    held = op.weight("w", (6, 4), (rng.standard_normal((6, 4)) * 20).astype(kind).tobytes(), dtype)
+    if dtype == "int8":
+        scale = op.weight("scale", (), np.float32(0.1).tobytes())
+        y = op.MatMul(x, op.DequantizeLinear(held, scale))
+    else:
+        y = op.Cast(op.MatMul(op.Cast(x, to=10 if dtype == "float16" else 11), held), to=1)
+    e = Explainer(op.model([y]))
+    ((share, spoiled),) = metrics.cascade(e, 1, 0)
+    data = np.ones((1, 6), "f4")
+    assert share == 1 and not np.allclose(spoiled.scores(data), e.scores(data), rtol=1e-2)
+    assert spoiled.scores(data).sum() == pytest.approx(e.scores(data).sum(), rel=1e-2)  # the values are the same
+    op = Builder("none")
+    with pytest.raises(ConfigError, match="no weights"):
+        next(metrics.cascade(Explainer(op.model([op.Relu(op.input("x", "float32", (1, 2)))])), 1, 0))
 
 
 def test_rank_correlation(net: Any, need: Need) -> None:

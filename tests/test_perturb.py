@@ -18,7 +18,7 @@ from graphviz_nets.explain import images, targets
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import MAPS, UNSIGNED, explain, method, perturb, seeds
 from graphviz_nets.graph.builder import Builder
-from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.ir import Model, Value
 from graphviz_nets.graph.preprocess import Preprocess
 
 from .conftest import ALL
@@ -487,7 +487,8 @@ def test_a_face_is_explained_by_its_face(faces: Any, need: Need) -> None:
         number, label = targets.nearest(found, box)
         assert label == 1 and found.scores[number, 1] > 0.98
         assert targets.overlap(np.array(box), found.boxes[number : number + 1])[0] > 0.6
-        heat = explain(e, x, "top1", "d-rise", box=box, how=how, samples=2000 if ALL else 500)[0]
+        quick: dict[str, Any] = {} if ALL else {"samples": 120, "cells": 8}
+        heat = explain(e, x, "top1", "d-rise", box=box, how=how, **quick)[0]
         down, across = np.unravel_index(heat.argmax(), heat.shape)
         left, top, right, bottom = box
         assert left <= across <= right and top <= down <= bottom
@@ -549,3 +550,21 @@ def test_a_segmentation_where_it_is_predicted(need: Need) -> None:
     close(explain(e, x.numpy(), seed, "saliency"), value.grad.abs().numpy())
     assert explain(e, x.numpy(), seed, "occlusion").shape == (1, 32, 32)
     assert targets.predicted(np.array([[[-1.0, 2.0]]]), np.ones((1, 1, 2))).tolist() == [[[0, 1]]]
+
+
+def test_a_result_of_unknown_rank_can_be_explained(need: Need) -> None:
+    """A Loop's result has a shape that only running it tells."""
+    np = need("numpy")
+    need("onnxruntime")
+    body = Builder("body", 18)
+    body.input("i", "int64", ())
+    go = body.Identity(body.input("go", "bool", ()))
+    op = Builder("loop", 18)
+    x = op.input("x", "float32", ("n", 3))
+    twice = body.Mul(body.input("state", "float32", None), body.scalar(2.0))
+    y = op.node("Loop", [op.constant([3], shape=()), "", x], attributes={"body": body.graph([go, twice])})[0]
+    model = op.model([y])
+    values = {**model.graph.values, y: Value(y)}
+    e = Explainer(model.with_graph(replace(model.graph, values=values)))
+    found = explain(e, np.array([[1, 2, 3]], "f4"), np.array([[0, 0, 1]], "f4"), "occlusion")
+    assert found.reshape(-1).tolist() == [0, 0, 24]

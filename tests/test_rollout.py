@@ -365,6 +365,47 @@ def test_merged_tokens_are_refused(need: Need) -> None:
     refused(attending((16, 4)), "here 16 become 4")
 
 
+def pooling(order: str) -> Explainer:
+    """Return layers of attention of 16 patches: `s` to each other, `p` to 4 means of them, `r` of one token to all."""
+    import numpy as np
+
+    op = Builder("pooling", opset=18)
+    t = op.Reshape(op.input("x", "float32", (1, 3, 8, 8)), op.constant([1, 16, 12]))
+    for k, kind in enumerate(order):
+        keys, asks = t, t
+        if kind == "p":
+            quarter = np.kron(np.eye(4), np.ones((1, 4)) / 4).astype("f4")
+            keys = op.MatMul(op.weight(f"merge{k}", (4, 16), quarter.tobytes()), t)
+        if kind == "r":
+            asks = op.weight(f"probe{k}", (1, 1, 12), np.ones(12, "f4").tobytes())
+        asks, keys = (op.Unsqueeze(one, op.constant([1])) for one in (asks, keys))
+        seen = op.MatMul(op.Softmax(op.MatMul(asks, op.Transpose(keys, perm=[0, 1, 3, 2])), axis=-1), keys)
+        seen = op.Squeeze(seen, op.constant([1]))
+        t = seen if kind == "r" else op.Add(t, seen)
+    y = op.ReduceMean(t, op.constant([1]), keepdims=0)
+    head = op.weight("head", (12, 2), np.arange(24, dtype="f4").tobytes())
+    return Explainer(op.model([op.MatMul(y, head)]))
+
+
+def test_attention_to_merged_tokens_is_refused_but_not_behind_the_last_layer(need: Need) -> None:
+    """As in PVT and Segformer; a probe that gathers the result, as in SigLIP, comes after all layers."""
+    np = need("numpy")
+    need("onnxruntime")
+    refused(pooling("ps"), "16 look at 4 others")
+    found = pooling("ssr")
+    assert len(rollout.attention(found).names) == 2
+    assert np.ptp(explain(found, np.random.default_rng(0).random((1, 3, 8, 8), "f4"), 0, "attention-rollout")) > 0
+
+
+def test_where_only_some_patches_are_read_it_is_said(need: Need) -> None:
+    torch = need("torch")
+    net = of_ours(need, (14, 15), 0)
+    x = torch.randn(1, 3, 32, 32)
+    explainer = Explainer(exported(net.module, x, opset_version=18))
+    maps = explain(explainer, x.numpy(), 0, "attention-rollout")
+    assert maps.any() and any("only some of the patches are read" in note for note in explainer.notes)
+
+
 def test_tokens_that_are_no_grid_are_refused(need: Need) -> None:
     need("onnxruntime")
     refused(attending((3,)), "3 tokens are no grid")

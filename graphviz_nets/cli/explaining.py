@@ -43,7 +43,7 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
 
 @click.command()
 @input_options
-@click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="IMAGE|NAME=FILE...")
 @click.option(
     "--method", "methods", multiple=True, metavar="NAME", help="What to compute (repeatable), or all; saliency."
 )
@@ -55,6 +55,12 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     "--box", metavar="L,T,R,B|best", help="Of a detector: the box whose score is explained, in pixels of the input."
 )
 @click.option("--detector", metavar="KIND", help="How a detector's outputs are read; found by their shapes.")
+@click.option(
+    "--priors",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npy",
+    help="An SSD's priors, (1, 2, 4 n), where the model does not hold them.",
+)
 @click.option("--predicted", is_flag=True, help="Of a segmentation: the class only where it is predicted.")
 @click.option("--of", "value", metavar="NAME", help="The value that is explained; the first output before its softmax.")
 @click.option(
@@ -77,7 +83,7 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
 @click.option(
     "-o",
     "--output",
-    metavar="OUT.{png,npy,html,csv}",
+    metavar="OUT.{png,npy,npz,html,csv}",
     help="File to write; .csv has the relevance of each layer, for render --overlay.",
 )
 @click.option(
@@ -104,7 +110,10 @@ def explain(
     debug: bool,
     **asked: Any,
 ) -> None:
-    """Say which pixels of each IMAGE made INPUT decide as it does."""
+    """Say which pixels of each IMAGE made INPUT decide as it does.
+
+    NAME=FILE gives the files of each input of a model that has several; what is said of each goes into an .npz file.
+    """
     from graphviz_nets.explain.methods import method
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
@@ -125,6 +134,8 @@ def explain(
     options = _options(settings, chosen, raw)
     source = {name: asked[name] for name in signature(read_input).parameters if name in asked}
     work = Work(open_model(**source, deploy=asked["phase"] == "test"), images, asked)
+    if (kind == ".npz") != (work.together is not None) or (work.together is not None and evaluate):
+        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each, and only that is")
     if kind == ".csv":
         _csv(Path(str(output)), work, chosen[0])
     else:
@@ -209,6 +220,28 @@ def _npy(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> No
     write(path, out.getvalue())
 
 
+def _npz(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> None:
+    """Write an array for each input, in the input's shape; of several methods METHOD/INPUT."""
+    import io
+    import zipfile
+
+    import numpy as np
+
+    from graphviz_nets.files import write
+
+    assert work.together is not None
+    parts = {
+        f"{name}/{part}" if len(work.found) > 1 else part: values
+        for name, attribution in work.found.items() for part, values in work.together.unpack(attribution).items()
+    }  # fmt: skip
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:  # numpy's own savez cannot have an array called file
+        for name, values in parts.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                np.lib.format.write_array(member, np.asarray(values, "f4"), allow_pickle=False)
+    write(path, out.getvalue())
+
+
 def _png(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> None:
     """Write a row an image: the image, then each method's map alone and over it."""
     from graphviz_nets.explain.heatmap import coloured, overlaid, png, sheet
@@ -242,4 +275,4 @@ def _html(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> N
     write(path, page(work.title, about, shown, more, style).encode())
 
 
-WRITERS = {".png": _png, ".npy": _npy, ".html": _html}
+WRITERS = {".png": _png, ".npy": _npy, ".npz": _npz, ".html": _html}

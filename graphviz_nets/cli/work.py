@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from graphviz_nets.explain.explainer import Explainer
+    from graphviz_nets.explain.together import Together
     from graphviz_nets.graph.ir import Model
     from graphviz_nets.graph.preprocess import Preprocess
 
@@ -34,6 +35,7 @@ class Work:
         from graphviz_nets.explain.explainer import Explainer
         from graphviz_nets.explain.layers import find
         from graphviz_nets.explain.relevance import values_by_id
+        from graphviz_nets.explain.together import together
         from graphviz_nets.graph.preprocess import Preprocess
 
         arrays = all(path.suffix.lower() == ".npy" for path in paths)
@@ -43,13 +45,23 @@ class Work:
             raise ConfigError("the model does not say what is done to its images", key="--preprocess",
                               hint=f"one of {', '.join(pictures.PRESETS)}, or a YAML file")  # fmt: skip
         self.record: Preprocess = record or Preprocess()
+        self.together: Together | None = None
+        if named := _named(model, paths):
+            parts = {
+                part: pictures.batch(files, self.record, model.graph.value(part).shape or ())
+                for part, files in named.items()
+            }
+            self.together = together(model, {part: array.shape[1:] for part, array in parts.items()})
+            model = self.together.model
         name = next((n for n in model.graph.inputs if len(model.graph.value(n).shape or ()) > 1), None)
         if name is None:
             raise ConfigError("the model has no input for images")
         shape = model.graph.value(name).shape or ()
-        self.x = pictures.batch(paths, self.record, shape)
+        self.x = self.together.pack(parts) if self.together else pictures.batch(paths, self.record, shape)
         wanted = min(asked["batch_size"], len(self.x))
-        if model.framework == "caffe" and shape[0] != wanted:  # its batch is a setting of the file, not of the net
+        if (
+            model.framework == "caffe" and shape[0] != wanted and not self.together
+        ):  # its batch is a setting of the file, not of the net
             shapes = {name: (None, (wanted, *self.x.shape[1:]))}
             model = _reopened(asked, shapes)
         fixed = model.graph.value(name).shape or ()
@@ -59,7 +71,7 @@ class Work:
         sizes = {name: (first, *self.x.shape[1:])}
         about = None if asked["value"] is None else find(model, asked["value"])
         self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept)
-        self.names = [path.name for path in paths] if not arrays else [f"{k}" for k in range(len(self.x))]
+        self.names = [path.name for path in paths] if not arrays and not named else [f"{k}" for k in range(len(self.x))]
         self.title = model.name or Path(asked["source"]).name
         self.labels = _labels(asked["labels"])
         self.notes: list[str] = []
@@ -100,10 +112,12 @@ class Work:
         """Make the score of a detector's box what is explained."""
         from graphviz_nets.explain import targets
         from graphviz_nets.explain.explainer import Explainer
+        from graphviz_nets.explain.images import load_array
 
         box = _box(self.box)
         label = None if asked["target"] == "top1" else self.classes(asked["target"])
-        how = targets.detector(self.explainer, asked["detector"] or "")
+        priors = None if asked["priors"] is None else load_array(asked["priors"])
+        how = targets.detector(self.explainer, asked["detector"] or "", priors=priors)
         self.boxes: dict[str, Any] = {"box": box, "label": label, "how": how}
         if targets.KINDS[how.kind].element is not None:
             name, self.row = targets.score_of(self.explainer, self.x, how, box, label)
@@ -220,6 +234,19 @@ def _box(text: str) -> tuple[float, ...] | None:
     except ValueError:
         raise ConfigError(f"{text!r} is no box", key="--box", hint="left,top,right,bottom in pixels, or best") from None
     return left, top, right, bottom
+
+
+def _named(model: Model, paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the files of each input where they are given as NAME=FILE."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        name, equals, file = str(path).partition("=")
+        if equals and name in model.graph.inputs:
+            found.setdefault(name, []).append(Path(file))
+    if found and sum(map(len, found.values())) < len(paths):
+        raise ConfigError("some files name their input, and some do not", key="IMAGE",
+                          hint=f"NAME=FILE for each; there are {', '.join(model.graph.inputs)}")  # fmt: skip
+    return found
 
 
 def _reopened(source: Mapping[str, Any], shapes: dict[str, Any]) -> Model:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from graphviz_nets.errors import ConfigError, RunError
 from graphviz_nets.explain.backward import FLOATING, Backward, Rule, grad
 from graphviz_nets.explain.layers import Layer, automatic, channels, described, on_the_way
-from graphviz_nets.explain.prepare import prepare
+from graphviz_nets.explain.prepare import prepare, sized
 from graphviz_nets.explain.rules import VJP
 from graphviz_nets.explain.rules.overrides import ACTIVATIONS, COMPOSITES, DECONV, GUIDED, RECTIFIERS, RESCALE
 from graphviz_nets.explain.runner import Runner, must_run
@@ -101,7 +101,7 @@ class Explainer:
             self.model = prepare(model, sizes, keep=[self.target, *([wrt] if wrt else []), *layers])
         except RunError as fault:
             must_run(model)
-            self.model, self._fault = _sized(model, sizes or {}), fault
+            self.model, self._fault = sized(model, sizes or {}), fault
         graph = self.model.graph
         floating = [name for name in graph.inputs if (graph.value(name).dtype or "float32") in FLOATING]
         self.input: str = floating[0] if floating else graph.inputs[0]
@@ -245,13 +245,6 @@ class Explainer:
     def _unruly(self) -> list[str]:
         """The activations of the model for which guided backprop and deconvnets say nothing."""
         return sorted({n.op_type for n in self.model.graph.nodes} & (set(ACTIVATIONS) - set(RECTIFIERS)))
-
-
-def _sized(model: Model, sizes: Mapping[str, Sequence[int]]) -> Model:
-    """Return a model whose inputs have the sizes that are given."""
-    graph = model.graph
-    values = {name: replace(graph.value(name), shape=tuple(size)) for name, size in sizes.items()}
-    return model.with_graph(replace(graph, values={**graph.values, **values}))
 
 
 def _logits(model: Model) -> str:

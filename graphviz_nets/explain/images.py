@@ -173,10 +173,26 @@ def _cropped(pixels: Array, size: tuple[int | None, int | None]) -> Array:
 def _array(path: Path, shape: Shape) -> Array:
     import numpy as np
 
-    try:
-        found = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as fault:
-        raise ConvertError(f"no readable array: {fault}"[:200], path=str(path)) from None
-    if found.ndim != len(shape) or found.dtype.kind not in "fiu":
+    found = load_array(path)
+    if found.ndim != len(shape):
         raise ConvertError(f"an array of {found.shape} does not fit the input {shape}", path=str(path))
     return np.asarray(found, "f4")
+
+
+def load_array(path: Path) -> Array:
+    """Return the numbers of an ``.npy`` file.
+
+    Raises
+    ------
+    ConvertError
+        When it holds none.
+    """
+    import numpy as np
+
+    try:
+        found: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as fault:
+        raise ConvertError(f"no readable array: {fault}"[:200], path=str(path)) from None
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise ConvertError("this holds no array of numbers", path=str(path))
+    return found

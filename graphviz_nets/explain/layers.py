@@ -227,8 +227,9 @@ def laid(tokens: int, sides: Sequence[int]) -> tuple[tuple[int, int], int] | Non
 def automatic(graph: Graph, target: str, image: str, axes: Mapping[str, int]) -> Layer:
     """Return the layer that maps are made of where none is named.
 
-    That is the last value with places before the pooling. Where a class token is read off, only that one counts behind
-    the last attention: the layer is then what goes into that, behind its normalization.
+    That is the last value with places before the pooling, and before the heads of a detector: everything that reaches
+    the target has passed through it. Where a class token is read off, only that one counts behind the last attention:
+    the layer is then what goes into that, behind its normalization.
 
     Raises
     ------
@@ -236,19 +237,39 @@ def automatic(graph: Graph, target: str, image: str, axes: Mapping[str, int]) ->
         When there is none.
     """
     way = between(graph, [image], target)
-    for last in reversed(way):
-        node: Node | None = last
-        layer = next((one for name in last.outputs if (one := described(graph, name, image, axes))), None)
-        if layer is None:
-            continue
+    placed = [(node, layer) for node in way for name in node.outputs if (layer := described(graph, name, image, axes))]
+    narrow = narrows(way, image)
+    for node, layer in reversed([one for one in placed if one[1].value in narrow] or placed):
         if layer.prefix:
             return _before_attention(graph, way, image, axes) or layer
-        while node is not None and node.op_type in POOLS:
-            layer = described(graph, node.inputs[0], image, axes) or layer
-            node = graph.producers.get(node.inputs[0])
+        maker: Node | None = node
+        while maker is not None and maker.op_type in POOLS:
+            layer = described(graph, maker.inputs[0], image, axes) or layer
+            maker = graph.producers.get(maker.inputs[0])
         return layer
     raise ConfigError(f"no value between {image!r} and {target!r} has places", key="--layer",
                       hint="methods that weigh the input itself still work: saliency, occlusion, rise")  # fmt: skip
+
+
+def narrows(way: Sequence[Node], start: str) -> set[str]:
+    """Return the values that all ways from a value lead through, of nodes in order as :func:`between` gives them.
+
+    Examples
+    --------
+    >>> op = Builder("net")
+    >>> x = op.input("x", "float32", (2,))
+    >>> y = op.Add(op.Relu(op.Neg(x)), x)
+    >>> sorted(narrows(op.graph([op.Abs(y)]).nodes, x))
+    ['Abs', 'Add']
+    """
+    last = {name: k for k, node in enumerate(way) for name in node.inputs}
+    found, reach = set(), last.get(start, -1)
+    for k, node in enumerate(way):
+        used = [name for name in node.outputs if name in last] or list(node.outputs[:1])
+        if reach <= k and len(used) == 1:  # nothing older is used behind this node
+            found.update(used)
+        reach = max([reach, *(last.get(name, k) for name in node.outputs)])
+    return found
 
 
 def _before_attention(graph: Graph, way: Sequence[Node], image: str, axes: Mapping[str, int]) -> Layer | None:

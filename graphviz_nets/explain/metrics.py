@@ -15,6 +15,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from graphviz_nets.errors import ConfigError, MissingExtra
+from graphviz_nets.explain.backward import FLOATING
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods.perturb import each, ground, measured, places, weighed
 from graphviz_nets.graph.ir import Tensor, count
@@ -310,8 +311,13 @@ def sanity(e: Explainer, x: Array, seed: Array, maps: Array, again: Again, stage
 def cascade(e: Explainer, stages: int, random: int) -> Iterator[tuple[float, Explainer]]:
     """Yield explainers of models whose last layers have their weights shuffled, more at each stage, and their share.
 
-    A layer is an operation with constants of floating point that are no single number. Each constant keeps its values
-    and thus their distribution; only their order is lost.
+    A layer is an operation with weights: constants of floating point, or of bytes in more than one axis, that are no
+    single number. Each keeps its values and thus their distribution; only their order is lost.
+
+    Raises
+    ------
+    ConfigError
+        When the model has no weights.
     """
     import numpy as np
 
@@ -321,17 +327,26 @@ def cascade(e: Explainer, stages: int, random: int) -> Iterator[tuple[float, Exp
     for node in reversed(graph.nodes):
         for name in node.inputs:
             tensor = graph.initializers.get(name)
-            if tensor is not None and name not in done and tensor.dtype == "float32" and (count(tensor.shape) or 0) > 1:
+            if tensor is not None and name not in done and _weighs(tensor):
                 done.add(name)
                 layers.setdefault(node.id, []).append(tensor)
     tensors, order = dict(graph.initializers), list(layers.values())
+    if not order:
+        raise ConfigError("the model has no weights that could be shuffled")
     for stage in e.track(range(stages), "sanity"):
         first, last = (ceil(len(order) * k / stages) for k in (stage, stage + 1))
         for number, layer in enumerate(order[first:last], first):
             for k, tensor in enumerate(layer):
-                shuffled = np.random.default_rng((random, number, k)).permutation(np.frombuffer(tensor.bytes(), "<f4"))
+                data = tensor.bytes()
+                items = np.frombuffer(data, f"V{len(data) // (count(tensor.shape) or 1)}")
+                shuffled = np.random.default_rng((random, number, k)).permutation(items)
                 tensors[tensor.name] = replace(tensor, data=shuffled.tobytes())
-        yield last / max(len(order), 1), _of(e, tensors)
+        yield last / len(order), _of(e, tensors)
+
+
+def _weighs(tensor: Tensor) -> bool:
+    quantized = tensor.dtype in ("int8", "uint8") and len(tensor.shape) > 1
+    return (quantized or tensor.dtype in FLOATING) and (count(tensor.shape) or 0) > 1
 
 
 def _of(e: Explainer, tensors: Mapping[str, Tensor]) -> Explainer:

@@ -57,23 +57,37 @@ def prepare(model: Model, sizes: Mapping[str, Sequence[int]] | None = None, keep
     import onnx
 
     must_run(model)
-    graph = model.graph
-    values = dict(graph.values)
-    for name in graph.inputs:
-        value = graph.value(name)
-        if sizes and name in sizes:
-            values[name] = replace(value, shape=tuple(sizes[name]))
-        elif value.shape is not None:
-            values[name] = replace(value, shape=tuple(dim if isinstance(dim, int) else 1 for dim in value.shape))
+    graph = sized(model, sizes or {}).graph
     # Other shapes may speak of other sizes.
-    inputs = {name: values[name] for name in graph.inputs}
-    known = {name: Value(name, value.dtype) for name, value in values.items()} | inputs
+    inputs = {name: graph.value(name) for name in graph.inputs}
+    known = {name: Value(name, value.dtype) for name, value in graph.values.items()} | inputs
     outputs = tuple(dict.fromkeys((*graph.outputs, *keep)))
     message = proto.to_proto(model.with_graph(replace(graph, values=known, outputs=outputs)), strict=False)
     named = {info.name for info in message.graph.output}
     message.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in named)
     message = _raised(_expanded(message))
     return _optimized(message, model)
+
+
+def sized(model: Model, sizes: Mapping[str, Sequence[int]]) -> Model:
+    """Return a model whose inputs have the sizes that are given; what stays unknown becomes 1.
+
+    Examples
+    --------
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> op = Builder("net")
+    >>> model = op.model([op.Relu(op.input("x", "float32", ("n", 2)))])
+    >>> sized(model, {}).graph.value("x").shape, sized(model, {"x": (3, 2)}).graph.value("x").shape
+    ((1, 2), (3, 2))
+    """
+    graph = model.graph
+    values = dict(graph.values)
+    for name in graph.inputs:
+        value = graph.value(name)
+        shape = tuple(sizes[name]) if name in sizes else value.shape
+        if shape is not None:
+            values[name] = replace(value, shape=tuple(dim if isinstance(dim, int) else 1 for dim in shape))
+    return model.with_graph(replace(graph, values=values))
 
 
 def _expanded(message: Any) -> Any:
@@ -153,7 +167,7 @@ def _optimized(message: Any, model: Model) -> Model:
     found = shapes.infer(
         replace(found, opset_imports=opsets, framework=model.framework, metadata=metadata, problems=())
     )
-    graph = _without_sequences(found.graph)
+    graph = _taken_apart(_without_sequences(found.graph))
     whole = {name: value for name, value in graph.values.items() if count(value.shape) is not None}
     if graph is not found.graph:
         found = shapes.infer(found.with_graph(replace(graph, values=whole)))
@@ -201,6 +215,36 @@ def _without_sequences(graph: Graph) -> Graph:
             continue
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+def _taken_apart(graph: Graph) -> Graph:
+    """Replace Gathers of all rows of a value, as torch's unbind is exported, by Split, which goes back as Concat."""
+    rows: dict[tuple[str, int], dict[int, Node]] = {}
+    for node in graph.nodes:
+        index = graph.initializers.get(node.inputs[1]) if node.op_type == "Gather" else None
+        number = index.integers() if index is not None and index.shape == () else None
+        if number is not None and (shape := graph.value(node.inputs[0]).shape):
+            axis = node.attributes.get("axis", 0) % len(shape)
+            rows.setdefault((node.inputs[0], axis), {}).setdefault(number[0] % int(shape[axis] or 1), node)
+    whole = {
+        (x, axis): found for (x, axis), found in rows.items()
+        if len(found) == (graph.value(x).shape or ())[axis] and len(found) > 1
+    }  # fmt: skip
+    if not whole:
+        return graph
+    split: dict[str, list[Node]] = {}
+    constants: dict[str, Tensor] = {}
+    for (x, axis), found in whole.items():
+        name, members = f"{x}/rows {axis}", [found[k] for k in sorted(found)]
+        for key, numbers in (("sizes", [1] * len(members)), ("axis", [axis])):
+            constants[f"{name}/{key}"] = Tensor.of(f"{name}/{key}", "int64", numbers)
+        parts = tuple(f"{name}/{k}" for k in range(len(members)))
+        nodes = [Node("Split", (x, f"{name}/sizes"), parts, name, name, attributes={"axis": axis})]
+        nodes += [replace(member, op_type="Squeeze", inputs=(part, f"{name}/axis"), attributes={})
+                  for part, member in zip(parts, members, strict=True)]  # fmt: skip
+        split |= {member.id: [] for member in members} | {next(iter(found.values())).id: nodes}
+    made = [new for node in graph.nodes for new in split.get(node.id, [node])]
+    return replace(graph, nodes=tuple(made), initializers={**graph.initializers, **constants})
 
 
 def _split_sizes(graph: Graph, node: Node) -> tuple[int, ...] | None:

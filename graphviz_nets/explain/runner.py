@@ -142,7 +142,9 @@ class Runner:
         given = {}
         for value in self.inputs:
             if value.name not in inputs:
-                raise RunError("this input is not given", node=value.name)
+                raise RunError(
+                    "this input is not given", node=value.name, hint="explain takes NAME=FILE for each input"
+                )
             array = np.asarray(inputs[value.name], DTYPES.get(value.dtype or ""), order="C")
             if value.shape is not None and not _fits(array.shape, value.shape):
                 raise RunError(f"the input has the shape {array.shape}, not {value.shape}", node=value.name)
@@ -277,7 +279,7 @@ def _session(model: Model, provider: str, threads: int, profile: str = "") -> tu
     asked = ["CUDAExecutionProvider"] * (has_cuda and provider != "cpu") + ["CPUExecutionProvider"]
     with tempfile.TemporaryDirectory(prefix="graphviz_nets-") as folder:
         path = Path(folder) / "model.onnx"
-        proto.write(model, path)
+        proto.write(model, path, strict=False)  # outputs of unknown rank run as well
         try:
             session = ort.InferenceSession(str(path), options, providers=asked)
         except Exception as fault:  # as above

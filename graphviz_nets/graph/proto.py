@@ -146,8 +146,10 @@ def load(place: str) -> bytes:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=place) from None
 
 
-def write(model: Model, path: str | os.PathLike[str]) -> None:
+def write(model: Model, path: str | os.PathLike[str], *, strict: bool = True) -> None:
     """Write an ``.onnx`` file, whole or not at all; over `EMBED` bytes of weights go beside it into ``NAME.onnx.data``.
+
+    `strict` is as in :func:`to_proto`.
 
     Examples
     --------
@@ -162,7 +164,7 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
     try:
         if sum(_sizes(model)) <= EMBED:
             with replacing(place) as file:
-                _stream(model, file)
+                _stream(model, file, strict)
             return
         beside = place.with_name(f"{place.name}.data")
         with replacing(place) as file, replacing(beside) as weights:
@@ -178,18 +180,18 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
                 weights.write(_whole(tensor))
                 return True
 
-            file.write(_serialize(Writer(model, True, sink).model()))
+            file.write(_serialize(Writer(model, strict, sink).model()))
             file.flush()  # so that a full disk is noticed before either file is replaced
     except OSError as fault:
         raise ConvertError(f"cannot be written: {fault.strerror}", path=str(place)) from None
 
 
-def _stream(model: Model, file: BinaryIO) -> None:
+def _stream(model: Model, file: BinaryIO, strict: bool) -> None:
     """Write a model whose weights are read one after the other, each when its place in the file has come.
 
     The order of fields is free in protobuf: the graph comes last in the model, and the weights last in the graph.
     """
-    proto = Writer(model, True, lambda out, tensor, main: main).model()
+    proto = Writer(model, strict, lambda out, tensor, main: main).model()
     tensors = [tensor for tensor in model.graph.initializers.values() if tensor.data is not None]
     heads = [
         (_serialize(info), None if tensor.dtype == "string" else tensor)

@@ -149,6 +149,14 @@ def places(e: Explainer, enlarge: bool = True) -> tuple[int, ...]:
     return e.image.grid if enlarge and e.image is not None else e.layers[0].grid
 
 
+def _image(e: Explainer) -> Layer:
+    """Return where the input has its channels and places."""
+    if e.image is None:
+        raise ConfigError(f"the input {e.input!r} has no places", key="--method",
+                          hint="this is for images, signals and volumes")  # fmt: skip
+    return e.image
+
+
 def _enlarged(op: Builder, value: str, size: Sequence[int]) -> str:
     """Append what enlarges maps (N, 1, *grid) to a size, between the middles of their places."""
     shape = op.shape(value) or ()
@@ -341,15 +349,14 @@ def _shown(
     """Yield an image masked with channels, `samples` times; the noise of a channel is its own."""
     import numpy as np
 
-    if e.image is None:
-        raise ConfigError("the input has no places to mask", key="--method")
-    masks = _unit(enlarged(held, e.image.grid))
+    axis, grid = _image(e).axis, _image(e).grid
+    masks = _unit(enlarged(held, grid))
     for n in range(samples):
         noisy = masks
         if noise:
-            dice = [np.random.default_rng((random, n, c)).standard_normal(e.image.grid, "f4") for c in numbers]
+            dice = [np.random.default_rng((random, n, c)).standard_normal(grid, "f4") for c in numbers]
             noisy = masks + np.float32(noise) * np.stack(dice)
-        yield image * np.expand_dims(noisy, e.image.axis)
+        yield image * np.expand_dims(noisy, axis)
 
 
 def _unit(maps: Array) -> Array:
@@ -447,10 +454,8 @@ def guided_grad_cam(e: Explainer, x: Array, seed: Array) -> Array:
     """Guided backprop where Grad-CAM is: fine detail, for a class (Selvaraju et al. 2016)."""
     import numpy as np
 
-    image = e.image
-    if image is None:
-        raise ConfigError("the input has no places to weigh", key="--method")
-    found: Array = guided_backprop(e, x, seed) * np.expand_dims(_map("grad-cam", e, x, seed, False), image.axis)
+    axis = _image(e).axis
+    found: Array = guided_backprop(e, x, seed) * np.expand_dims(_map("grad-cam", e, x, seed, False), axis)
     return found
 
 
@@ -509,7 +514,7 @@ def _with_sum(
     """Return the model with the sum of all parts, and with their map."""
     op = Builder.of(backward.graph, model.opset_imports.get("", 18))
     op.scope = ("map",)
-    parts = [(e.image, op.Mul(e.input, backward.gradients[e.input]))]
+    parts: list[tuple[Layer | None, str]] = [(_image(e), op.Mul(e.input, backward.gradients[e.input]))]
     for name, bias in added.items():
         weight = op.weight(f"{name}/bias", bias.shape, bias.tobytes())
         parts.append((e.layer(name), op.Mul(weight, backward.gradients[name])))

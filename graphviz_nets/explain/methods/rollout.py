@@ -48,7 +48,7 @@ def attention_rollout(e: Explainer, x: Array, seed: Array, heads: str = "mean", 
     found = attention(e)
     layers = found.layers(e.forward(found.names)({e.input: x}), len(x))
     back = found.layers(e.gradients(x, seed, found.names[-1:]), len(x))
-    return _rolled(e, found, [_without(HEADS[heads](one), discard) for one in layers], _read(back[-1]))
+    return _rolled(e, found, [_without(HEADS[heads](one), discard) for one in layers], _read(e, found, back[-1]))
 
 
 @method("gradient-rollout")
@@ -65,7 +65,7 @@ def gradient_rollout(e: Explainer, x: Array, seed: Array, discard: float = 0.0, 
     back = found.layers(e.gradients(x, seed, found.names), len(x))
     products = [a * g for a, g in zip(layers, back, strict=True)]
     fused = [np.maximum(one, 0).mean(1) if chefer else np.maximum(one.mean(1), 0) for one in products]
-    return _rolled(e, found, [_without(one, discard) for one in fused], _read(back[-1]), scaled=not chefer)
+    return _rolled(e, found, [_without(one, discard) for one in fused], _read(e, found, back[-1]), scaled=not chefer)
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,15 @@ def attention(e: Explainer) -> Attention:
     graph, images = e.model.graph, e.shape[0]
     products = {node.outputs[0]: product for node in between(graph, [e.input], e.target)
                 if (product := _product(graph, node)) is not None}  # fmt: skip
-    if not products:
+    # Attention that asks with other tokens (a probe, a decoder) may come behind the last layer, not between.
+    last = max((k for k, name in enumerate(products) if _square(graph, name)), default=-1)
+    if last < 0:
         raise _refused("rollout follows attention from tokens to each other, and the model has none")
+    products = dict(list(products.items())[: last + 1])
     for name, product in products.items():
+        if not _square(graph, name):
+            raise _refused(f"rollout follows tokens through all layers; at {name!r} {_shape(graph, name)[-2]} look at "
+                           f"{_shape(graph, name)[-1]} others")  # fmt: skip
         if not _whole(graph, name, product, images):
             raise _refused(f"rollout follows attention over the whole image; {name!r} is within windows of "
                            f"{_shape(graph, name)[-1]} tokens, as in Swin")  # fmt: skip
@@ -138,12 +144,15 @@ def _shape(graph: Graph, name: str) -> tuple[int, ...]:
     return tuple(dim if isinstance(dim, int) else 0 for dim in graph.value(name).shape or ())
 
 
+def _square(graph: Graph, name: str) -> bool:
+    shape = _shape(graph, name)
+    return shape[-1] == shape[-2] > 1
+
+
 def _product(graph: Graph, node: Node) -> Node | None:
     """Return the product with the values that a softmax is the weights of, None for any other operation."""
-    shape = _shape(graph, node.outputs[0])
-    if node.op_type != "Softmax" or len(shape) < 3 or not shape[-1] == shape[-2] > 1:
-        return None
-    if node.attributes.get("axis", -1) not in (-1, len(shape) - 1):
+    rank = len(_shape(graph, node.outputs[0]))
+    if node.op_type != "Softmax" or rank < 3 or node.attributes.get("axis", -1) not in (-1, rank - 1):
         return None
     waiting = [node.outputs[0]]
     while waiting:
@@ -183,16 +192,20 @@ def _without(layer: Array, share: float) -> Array:
     return flat.reshape(layer.shape)
 
 
-def _read(back: Array) -> Array:
+def _read(e: Explainer, found: Attention, back: Array) -> Array:
     """Return the share of each token in what the target reads, (images, 1, T): a class token alone, or a mean of all.
 
     Behind the last attention no token sees another, so those are read through which anything comes back to it.
     """
     import numpy as np
 
-    read = (back != 0).any((1, 3)).astype("f4")
-    found: Array = (read / np.maximum(read.sum(1, keepdims=True), 1))[:, None]
-    return found
+    read = (back != 0).any((1, 3))
+    patches = read[:, found.prefix :]
+    if (patches.any(1) & ~patches.all(1)).any():
+        e.notes.append("only some of the patches are read; were they tokens of another kind, as YOLOS has behind its "
+                       "patches, the map would be displaced")  # fmt: skip
+    shares: Array = (read / np.maximum(read.sum(1, keepdims=True), 1))[:, None].astype("f4")
+    return shares
 
 
 def _rolled(e: Explainer, found: Attention, layers: Sequence[Array], read: Array, scaled: bool = True) -> Array:

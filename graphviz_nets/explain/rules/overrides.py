@@ -231,8 +231,15 @@ def flat(op: Builder, s: Step) -> Sequence[str | None]:
 
 
 def first_layer(rule: Rule, others: Rule) -> Rule:
-    """Return a rule for the layers that read the input, and another for the rest."""
-    return lambda op, s: (rule if s.x() in op.inputs else others)(op, s)
+    """Return a rule for the layers that read an input, or a part of it, and another for the rest."""
+
+    def read(op: Builder, name: str) -> bool:
+        maker = next((node for node in op.nodes if name in node.outputs), None)
+        return (
+            name in op.inputs if maker is None else maker.op_type in ("Slice", "Reshape") and read(op, maker.inputs[0])
+        )
+
+    return lambda op, s: (rule if read(op, s.x()) else others)(op, s)
 
 
 MOVES = (
