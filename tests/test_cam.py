@@ -655,3 +655,13 @@ def test_an_input_without_places_is_refused(name: str) -> None:
     y = op.Gemm(op.input("x", "float32", (1, 4)), op.weight("w", (4, 2), np.ones(8, "f4").tobytes()))
     with pytest.raises(ConfigError, match="places"):
         explain(Explainer(op.model([op.Relu(y)])), np.ones((1, 4), "f4"), 0, name)
+
+
+def test_presets_fit_models_with_channels_last_and_grey_ones(shared: Any, tmp_path: Any, need: Need) -> None:
+    np = need("numpy")
+    need("onnxruntime"), need("h5py")
+    for name, side in (("mlperftiny_cifar10_resnet8.h5", 32), ("fer2013_mini_XCEPTION.102-0.66.hdf5", 64)):
+        files = [shared / "tensorflow" / "keras" / name, shared / "images" / "goldfish.jpg"]
+        done = command("explain", *files, "--preprocess", "inception", "--method", "cam", "-o", tmp_path / "a.npy")
+        assert done.returncode == 0, done.stderr
+        assert np.load(tmp_path / "a.npy").shape == (1, side, side)

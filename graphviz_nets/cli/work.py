@@ -45,6 +45,8 @@ class Work:
             raise ConfigError("the model does not say what is done to its images", key="--preprocess",
                               hint=f"one of {', '.join(pictures.PRESETS)}, or a YAML file")  # fmt: skip
         self.record: Preprocess = record or Preprocess()
+        if preprocess in pictures.PRESETS:
+            self.record = pictures.fitted(self.record, model)
         self.together: Together | None = None
         if named := _named(model, paths):
             parts = {

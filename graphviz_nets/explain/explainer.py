@@ -234,6 +234,11 @@ class Explainer:
         found = self._backward[way, wanted]
         return self.model.with_graph(found.graph), found
 
+    def of(self, model: Model) -> Explainer:
+        """Return an explainer that asks the same of another model, such as this one with other weights."""
+        sizes = {self.input: self.shape}
+        return Explainer(model, self.target, sizes, wrt=self.wrt, layers=self._layers, **self.options)
+
     def session(self, key: Hashable, build: Callable[[], tuple[Model, Sequence[str]]]) -> Runner:
         """Return the session of a model made from this one and of the values wanted of it; it is built once a key."""
         if key not in self._sessions:

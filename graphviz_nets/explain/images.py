@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError, ConvertError, LimitError, MissingExtra
+from graphviz_nets.graph.channels import images, layout_of
 from graphviz_nets.graph.ir import Model, Shape
 from graphviz_nets.graph.preprocess import Preprocess
 
@@ -38,6 +40,24 @@ def record_of(model: Model) -> Preprocess | None:
     """
     text = model.metadata.get("gvn.preprocess")
     return None if text is None else Preprocess.from_json(text, "gvn.preprocess")
+
+
+def fitted(record: Preprocess, model: Model) -> Preprocess:
+    """Return a preset as a model takes it: with channels where its own are, and grey where it has one.
+
+    Examples
+    --------
+    >>> from graphviz_nets.graph.builder import Builder
+    >>> op = Builder("net")
+    >>> found = fitted(PRESETS["unit"], op.model([op.Relu(op.input("x", "float32", (1, 32, 32, 1)))]))
+    >>> found.layout, found.channels
+    ('nhwc', 'grey')
+    """
+    layout = layout_of(model)
+    shapes = [model.graph.value(name).shape or () for name in images(model.graph)]
+    one = bool(shapes) and all(shape[1 if layout == "nchw" else 3] == 1 for shape in shapes)
+    grey = one and len(record.mean) < 2 and len(record.std) < 2
+    return replace(record, layout=layout, channels="grey" if grey else record.channels)
 
 
 def batch(paths: Iterable[Path], record: Preprocess, shape: Shape) -> Array:

@@ -341,18 +341,12 @@ def cascade(e: Explainer, stages: int, random: int) -> Iterator[tuple[float, Exp
                 items = np.frombuffer(data, f"V{len(data) // (count(tensor.shape) or 1)}")
                 shuffled = np.random.default_rng((random, number, k)).permutation(items)
                 tensors[tensor.name] = replace(tensor, data=shuffled.tobytes())
-        yield last / len(order), _of(e, tensors)
+        yield last / len(order), e.of(e.model.with_graph(replace(graph, initializers=dict(tensors))))
 
 
 def _weighs(tensor: Tensor) -> bool:
     quantized = tensor.dtype in ("int8", "uint8") and len(tensor.shape) > 1
     return (quantized or tensor.dtype in FLOATING) and (count(tensor.shape) or 0) > 1
-
-
-def _of(e: Explainer, tensors: Mapping[str, Tensor]) -> Explainer:
-    """Return an explainer of the same model with other weights."""
-    model = e.model.with_graph(replace(e.model.graph, initializers=dict(tensors)))
-    return Explainer(model, e.target, {e.input: e.shape}, wrt=e.wrt, layers=e._layers, **e.options)
 
 
 def _rank_correlation(a: Array, b: Array) -> float:
