@@ -800,3 +800,11 @@ def test_random_weights_are_for_caffe_nets_alone(tmp_path: Path) -> None:
     api.save(op.model([op.Relu(op.input("x", "float32", (1, 2)))]), tmp_path / "net.onnx")
     with pytest.raises(ConfigError, match="random weights go with a Caffe net"):
         api.load(tmp_path / "net.onnx", random_weights=1)
+
+
+def test_an_array_of_another_size_is_refused(digit: tuple[Path, Path], tmp_path: Path) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "small.npy", np.zeros((1, 1, 8, 8), "f4"))
+    done = command("explain", digit[0], tmp_path / "small.npy", "-o", tmp_path / "a.npy")
+    assert done.returncode == 3 and "(1, 1, 8, 8) does not fit the input" in done.stderr, done.stderr

@@ -194,7 +194,9 @@ def _array(path: Path, shape: Shape) -> Array:
     import numpy as np
 
     found = load_array(path)
-    if found.ndim != len(shape):
+    if found.ndim != len(shape) or any(
+        isinstance(dim, int) and dim != real for dim, real in zip(shape[1:], found.shape[1:], strict=True)
+    ):
         raise ConvertError(f"an array of {found.shape} does not fit the input {shape}", path=str(path))
     return np.asarray(found, "f4")
 
