@@ -702,7 +702,7 @@ def test_explain_writes_every_kind_of_file(digit: tuple[Path, Path], tmp_path: P
 @pytest.mark.parametrize(("more", "code", "words"), [
     (["-o", "x.npy"], 2, "--preprocess"), (["-o", "x.gif"], 2, "-o"), (["--preprocess", "raw"], 2, "-o"),
     (["--preprocess", "raw", "--method", "magic", "-o", "x.png"], 2, "one of saliency"),
-    (["--preprocess", "raw", "-o", "x.png"], 2, "channels: the image has 3, the model takes 1"),
+    (["--preprocess", "imagenet", "-o", "x.png"], 2, "channels: the image has 3, the model takes 1"),
     (["--preprocess", "grey.yaml", "--target", "cat", "-o", "x.png"], 2, "--labels FILE"),
     (["--preprocess", "grey.yaml", "--target", "11", "-o", "x.png"], 2, "0 to 9"),
     (["--preprocess", "grey.yaml", "--provider", "cuda", "-o", "x.png"], 4, "graphviz-nets[gpu]"),
