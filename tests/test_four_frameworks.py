@@ -207,12 +207,19 @@ def test_digits_that_it_was_not_trained_on_are_read(need: Need) -> None:
 # Every method -----------------------------------------------------------------------------------------------------
 
 
+def cuts_superpixels(name: str, need: Need) -> None:
+    """Skip methods that need scikit-image where that is not installed."""
+    if name in ("kernel-shap", "lime"):
+        need("skimage")
+
+
 @pytest.mark.parametrize("name", list(method))
 @pytest.mark.parametrize("framework", OTHERS)
 def test_maps_are_the_same(framework: str, name: str, need: Need) -> None:
     prepared(need, framework)
     import numpy as np
 
+    cuts_superpixels(name, need)
     if name in REFUSED:
         for one in ("onnx", framework):
             with pytest.raises(ConfigError, match=REFUSED[name]):
@@ -260,6 +267,7 @@ def test_colours_may_be_first_or_last(name: str, need: Need) -> None:
     """Noise included: it is drawn for the picture, not for its layout."""
     np = need("numpy")
     need("onnxruntime")
+    cuts_superpixels(name, need)
     x = np.random.default_rng(1).random((2, 3, 10, 8), "f4")
     first = explain(coloured(False), x, [1, 2], name)
     last = explain(coloured(True), np.ascontiguousarray(x.transpose(0, 2, 3, 1)), [1, 2], name)
