@@ -196,14 +196,24 @@ class Explainer:
         self, x: Array, seed: Array, wrt: Sequence[str], way: str = "gradient", **others: Array
     ) -> dict[str, Array]:
         """Return what comes back to each of several values, from one session; see :meth:`gradient`."""
-        backward = self.backward(way, wrt)[1]
+        return self._back(x, seed, wrt, way, **others)[1]
+
+    def scored(self, x: Array, seed: Array) -> tuple[Array, Array]:
+        """Return the target's value and the gradient, from one session: :meth:`scores` would hold the model again."""
+        scores, found = self._back(x, seed, [self.wrt], "gradient")
+        return scores, found[self.wrt]
+
+    def _back(
+        self, x: Array, seed: Array, wrt: Sequence[str], way: str, **others: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        model, backward = self.backward(way, wrt)
         if way in ("guided", "deconv") and self._unruly:
             self.notes.append(f"{', '.join(self._unruly)} rectify nothing: their plain gradient is used")
-        runner = self.session((way, *wrt), lambda: (self.backward(way, wrt)[0], list(backward.gradients.values())))
+        runner = self.session((way, *wrt), lambda: (model, [self.target, *backward.gradients.values()]))
         if way == "rescale":
             others[self.input + BASELINE] = others.pop("baseline")
         found = runner({self.input: x, backward.seed: seed, **others})
-        return {name: found[backward.gradients[name]] for name in wrt}
+        return found[self.target], {name: found[backward.gradients[name]] for name in wrt}
 
     def backward(self, way: str, wrt: Sequence[str] = ()) -> tuple[Model, Backward]:
         """Return the model with the nodes that go back to these values (`wrt` by default), as one that can be saved.

@@ -108,7 +108,7 @@ def integrated_gradients(e: Explainer, x: Array, seed: Array, steps: int = 50, b
         node, weight = nodes[k], weights[k]
         total += np.float32(weight / 2) * e.gradient(start + np.float32((node + 1) / 2) * way, seed)
     found: Array = way * total
-    rise = ((e.scores(x) - e.scores(start.copy())) * seed).reshape(len(x), -1).sum(1)
+    rise = ((e.scored(x, seed)[0] - e.scored(start.copy(), seed)[0]) * seed).reshape(len(x), -1).sum(1)
     missed = np.abs(found.reshape(len(x), -1).sum(1) - rise) / np.maximum(np.abs(rise), 1e-12)
     e.notes.append(f"the shares miss the score's rise by {missed.max():.1e} of it (completeness)")
     return found
