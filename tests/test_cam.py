@@ -16,7 +16,7 @@ from graphviz_nets import api
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.layers import Layer, find
-from graphviz_nets.explain.methods import MAPS, UNSIGNED, cam, explain, method, options_of, seeds
+from graphviz_nets.explain.methods import MAPS, cam, explain, method, options_of, seeds
 from graphviz_nets.explain.relevance import relevance, values_by_id
 from graphviz_nets.explain.runner import Runner
 from graphviz_nets.graph import proto
@@ -24,7 +24,7 @@ from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
 
 from . import real_nets
-from .conftest import ALL
+from .conftest import ALL, needed
 from .test_explain import FIXTURES, command, digit, exported, one_conv, vision  # noqa: F401
 
 Need = Callable[[str], Any]
@@ -190,10 +190,6 @@ def test_maps_follow_their_formulas(name: str, net: Any) -> None:
     assert np.abs(large - cam.enlarged(np.maximum(mine, 0), (8, 8))).max() <= 1e-5 * np.abs(mine).max()
 
 
-def test_every_map_is_tested() -> None:
-    assert {*FAMILY} >= {*cam.weights, *MAPS & cam.MAPS} and cam.MAPS >= UNSIGNED & cam.MAPS
-
-
 def test_guided_grad_cam_is_the_product(net: Any) -> None:
     import numpy as np
 
@@ -207,7 +203,7 @@ def test_guided_grad_cam_is_the_product(net: Any) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30))
 def test_enlarging_is_torchs(high: int, wide: int, rows: int, columns: int) -> None:
-    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
+    np, torch = needed("numpy"), needed("torch")
     maps = np.random.default_rng(high * wide).standard_normal((2, high, wide))
     theirs = torch.nn.functional.interpolate(torch.as_tensor(maps)[:, None], (rows, columns), mode="bilinear")[:, 0]
     assert np.allclose(cam.enlarged(maps, (rows, columns)), theirs.numpy(), atol=1e-5)
@@ -234,7 +230,7 @@ def linear(need: Need) -> Any:
 
 
 def test_cam_hirescam_and_grad_cam_agree_on_a_linear_head(linear: Any) -> None:
-    np = pytest.importorskip("numpy")
+    np = needed("numpy")
     explainer, module, x = linear
     a = module[:6](x).detach().numpy()
     paper = np.einsum("k,nkij->nij", module[8].weight.detach().numpy()[2], a)
@@ -261,7 +257,7 @@ def test_cam_says_where_it_is_not_defined(net: Any) -> None:
 
 def test_fullgrad_adds_up_and_follows_its_formula(linear: Any) -> None:
     """Rescaled absolute values of input x gradient and bias x gradient, as the paper and its authors' code have it."""
-    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
+    np, torch = needed("numpy"), needed("torch")
     explainer, module, x = linear
     mine = explain(explainer, x.numpy(), 2, "fullgrad")
     missed = float(explainer.notes[-1].split("by ")[1].split()[0])
@@ -405,7 +401,7 @@ def test_the_right_layer_is_found(name: str, vision: Any, need: Need) -> None:  
 
 
 def test_a_channels_last_net_gives_the_same_maps(linear: Any) -> None:
-    np = pytest.importorskip("numpy")
+    np = needed("numpy")
     explainer, _, x = linear
     model = explainer.model
     graph = model.graph
@@ -425,7 +421,7 @@ def test_a_channels_last_net_gives_the_same_maps(linear: Any) -> None:
 
 
 def test_several_layers_are_averaged_at_one_scale(linear: Any) -> None:
-    np = pytest.importorskip("numpy")
+    np = needed("numpy")
     explainer, _, x = linear
     model = explainer.model
     relus = [node.outputs[0] for node in model.graph.nodes if node.op_type == "Relu"]
@@ -435,8 +431,8 @@ def test_several_layers_are_averaged_at_one_scale(linear: Any) -> None:
 
 
 def test_an_empty_map_is_said() -> None:
-    np = pytest.importorskip("numpy")
-    pytest.importorskip("onnxruntime")
+    np = needed("numpy")
+    needed("onnxruntime")
     op = Builder("against", 18)
     y = op.Relu(
         op.Conv(op.input("x", "float32", (1, 1, 4, 4)), op.weight("w", (1, 1, 1, 1), np.ones(1, "f4").tobytes()))
@@ -450,8 +446,8 @@ def test_an_empty_map_is_said() -> None:
 
 
 def test_the_part_behind_a_layer_keeps_what_goes_around_it() -> None:
-    np = pytest.importorskip("numpy")
-    pytest.importorskip("onnxruntime")
+    np = needed("numpy")
+    needed("onnxruntime")
     rng = np.random.default_rng(0)
     op = Builder("around", 18)
     x = op.input("x", "float32", (1, 4, 3, 3))
@@ -468,7 +464,7 @@ def test_the_part_behind_a_layer_keeps_what_goes_around_it() -> None:
 
 
 def test_tokens_are_laid_out() -> None:
-    np = pytest.importorskip("numpy")
+    np = needed("numpy")
     layer = Layer("tokens", 2, (2, 3), True, 1)
     values = np.arange(14.0).reshape(1, 7, 2)
     assert layer.first(values)[0, 0].tolist() == [[2, 4, 6], [8, 10, 12]]
@@ -495,7 +491,7 @@ def test_a_layer_without_places_is_refused(linear: Any) -> None:
 
 
 def test_a_map_is_a_model_of_its_own(linear: Any, tmp_path: Any) -> None:
-    np = pytest.importorskip("numpy")
+    np = needed("numpy")
     explainer, _, x = linear
     model, seed, name = api.export_attribution(explainer.model, "grad-cam")
     proto.write(model, tmp_path / "cam.onnx")
@@ -506,8 +502,8 @@ def test_a_map_is_a_model_of_its_own(linear: Any, tmp_path: Any) -> None:
 
 
 def test_relevance_is_handed_from_layer_to_layer() -> None:
-    np = pytest.importorskip("numpy")
-    pytest.importorskip("onnxruntime")
+    np = needed("numpy")
+    needed("onnxruntime")
     model = api.load(FIXTURES / "lenet.prototxt", random_weights=3, deploy=True)
     values = values_by_id(model)
     explainer = Explainer(model, layers=list(values.values()))
@@ -574,6 +570,14 @@ def test_all_methods_on_one_page(digit: Any, tmp_path: Any) -> None:  # noqa: F8
     (["--method", "saliency", "--set", "samples=3"], "sets no option of saliency"),
     (["--method", "smoothgrad", "--set", "samples"], "OPTION=VALUE"),
     (["--method", "cam"], "global average pooling"), (["--raw"], "--raw is for .npy"),
+    (["--method", "smoothgrad", "--set", "samples=0"], "a whole number from 1"),
+    (["--method", "smoothgrad", "--set", "samples=many"], "a whole number from 1"),
+    (["--method", "smoothgrad", "--set", "noise=.nan"], "a number"),
+    (["--method", "grad-cam", "--set", "signed=perhaps"], "true or false"),
+    (["--method", "rise", "--set", "kept=1"], "between 0 and 1"), (["--method", "lime", "--set", "width=0"], "above 0"),
+    (["--json"], "--evaluate"), (["--metric", "beauty"], "one of insertion"), (["--priors", "p.npy"], "--box"),
+    (["--box", "1,2,nan,4"], "in pixels"), (["--box", "best", "--against", "1"], "without --against"),
+    (["--of", "nothing"], "--of: the model has no layer or value"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said(digit: Any, tmp_path: Any, more: list[str], words: str) -> None:  # noqa: F811
     model, picture = digit
@@ -605,13 +609,13 @@ def test_a_detectors_layer_is_before_its_heads() -> None:
         op.Conv(one, op.weight(f"head{k}", (2, 4, 3, 3), bytes(288)), **small) for k, one in enumerate((trunk, deep))
     ]
     flat = [op.Reshape(op.Transpose(one, perm=[0, 2, 3, 1]), op.constant([1, -1, 2])) for one in heads]
-    pytest.importorskip("onnxruntime")
+    needed("onnxruntime")
     (layer,) = Explainer(op.model([op.Concat(*flat, axis=1)])).layers
     assert layer.value == trunk and layer.grid == (8, 8)
 
 
 def test_truth_is_measured_on_the_command_line(digit: Any, tmp_path: Any) -> None:  # noqa: F811
-    pytest.importorskip("scipy")
+    needed("scipy")
     model, picture = digit
     (tmp_path / "grey.yaml").write_text("channels: grey\nscale: 0.00390625\n")
     common = ["explain", model, picture, "--preprocess", tmp_path / "grey.yaml", "--method", "saliency", "--method",
@@ -649,8 +653,8 @@ def test_a_box_is_explained_on_the_command_line(shared: Any, tmp_path: Any, need
 
 @pytest.mark.parametrize("name", ["fullgrad", "guided-grad-cam", "score-cam", "grad-cam"])
 def test_an_input_without_places_is_refused(name: str) -> None:
-    np = pytest.importorskip("numpy")
-    pytest.importorskip("onnxruntime")
+    np = needed("numpy")
+    needed("onnxruntime")
     op = Builder("flat", 18)
     y = op.Gemm(op.input("x", "float32", (1, 4)), op.weight("w", (4, 2), np.ones(8, "f4").tobytes()))
     with pytest.raises(ConfigError, match="places"):
@@ -665,3 +669,42 @@ def test_presets_fit_models_with_channels_last_and_grey_ones(shared: Any, tmp_pa
         done = command("explain", *files, "--preprocess", "inception", "--method", "cam", "-o", tmp_path / "a.npy")
         assert done.returncode == 0, done.stderr
         assert np.load(tmp_path / "a.npy").shape == (1, side, side)
+
+
+def test_channels_are_where_the_model_has_them(fixtures: Any, tmp_path: Any) -> None:
+    """Arrays come without a record that would say it."""
+    np = needed("numpy")
+    needed("onnxruntime"), needed("h5py")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2, 16, 12, 1), "f4"))
+    for suffix in ("npy", "png", "html"):
+        done = command(
+            "explain", fixtures / "digits" / "digits.keras", tmp_path / "x.npy", "-o", tmp_path / f"a.{suffix}"
+        )
+        assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "a.npy").shape == (2, 16, 12)
+
+
+def test_what_is_no_picture_is_not_drawn(tmp_path: Any) -> None:
+    np = needed("numpy")
+    needed("onnxruntime")
+    op = Builder("signal", 18)
+    w = op.weight("w", (4, 1, 3), np.arange(12, dtype="f4").tobytes())
+    y = op.Relu(op.Conv(op.input("x", "float32", (1, 1, 8)), w, kernel_shape=(3,)))
+    proto.write(op.model([op.ReduceMean(y, op.constant([1, 2]), keepdims=0)]), tmp_path / "signal.onnx")
+    np.save(tmp_path / "x.npy", np.ones((1, 1, 8), "f4"))
+    common = ["explain", tmp_path / "signal.onnx", tmp_path / "x.npy", "-o"]
+    assert command(*common, tmp_path / "a.npy").returncode == 0
+    done = command(*common, tmp_path / "a.png")
+    assert done.returncode == 2 and "is no picture" in done.stderr
+    done = command(*common, tmp_path / "a.npy", "--target", "3")
+    assert done.returncode == 2 and "has no classes" in done.stderr
+
+
+def test_labels_may_be_a_dictionary(tmp_path: Any) -> None:
+    from graphviz_nets.cli.work import _labels
+
+    path = tmp_path / "labels.txt"
+    path.write_text("""{0: 'tench',\n 1: "jack-o'-lantern",\n 2: 'wolf'}\n""")
+    assert _labels(path) == ["tench", "jack-o'-lantern", "wolf"]
+    path.write_text("tench\n\n goldfish \n")
+    assert _labels(path) == ["tench", "goldfish"]

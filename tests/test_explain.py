@@ -524,7 +524,7 @@ def test_maps_of_channels_last_and_first(need: Need) -> None:
     np = need("numpy")
     values = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
     assert np.allclose(heat("lrp", values), values.sum(1)) and np.allclose(heat("saliency", values), values.max(1))
-    assert np.allclose(heat("lrp", values.transpose(0, 2, 3, 1), "nhwc"), values.sum(1))
+    assert np.allclose(heat("lrp", values.transpose(0, 2, 3, 1), 3), values.sum(1))
 
 
 def test_a_second_input_is_given_by_name(need: Need) -> None:

@@ -30,7 +30,7 @@ def with_gradient(model: Model, method: str, quiet: bool) -> Model:
 
     found, seed, gradient = export_attribution(model, method)
     if not quiet:
-        say(f"input {seed!r} weighs the target's elements; output {gradient!r} is what comes back")
+        say(f"input {seed!r} weighs the target's elements; output {gradient!r} has the result")
     return found
 
 

@@ -34,9 +34,11 @@ def _complete_layer(context: click.Context, option: click.Parameter, begun: str)
     from graphviz_nets.errors import GraphvizNetsError
     from graphviz_nets.explain.layers import names
 
-    source = context.params.get("source") or next(iter(context.args), None)  # what is unfinished is not parsed
+    source = context.params.get("source") or next(iter(context.args), "")  # what is unfinished is not parsed
+    if not Path(source).exists():  # nor is the code run that package.module:attribute names
+        return []
     try:
-        return [] if source is None else [name for name in names(api.load(source)) if name.startswith(begun)][:200]
+        return [name for name in names(api.load(source)) if name.startswith(begun)][:200]
     except GraphvizNetsError:
         return []  # a shell has nowhere to show why
 
@@ -115,11 +117,15 @@ def explain(
     NAME=FILE gives the files of each input of a model that has several; what is said of each goes into an .npz file.
     """
     from graphviz_nets.explain.methods import method
+    from graphviz_nets.explain.metrics import metric
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
     for name in chosen:
         if method.find("", name) is None:
             raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}, all")
+    for name in metrics:
+        if metric.find("", name) is None:
+            raise ConfigError(f"no metric {name!r}", key="--metric", hint=f"one of {', '.join(metric)}")
     evaluate = evaluate or bool(metrics)
     kind = Path(output or "").suffix.lower()
     asked["relevant"] = kind == ".csv"
@@ -129,6 +135,14 @@ def explain(
         raise click.UsageError("--raw is for .npy")
     if kind in (".npy", ".csv") and len(chosen) > 1:
         raise click.UsageError(f"a {kind} file holds one method")
+    if as_json and not evaluate:
+        raise click.UsageError("--json prints what --evaluate measures")
+    if evaluate and kind == ".csv":
+        raise click.UsageError("--evaluate measures maps; a .csv file holds none")
+    if asked["box"] is None and (asked["detector"] or asked["priors"]):
+        raise click.UsageError("--detector and --priors say how --box is found: name it, or --box best")
+    if asked["box"] is not None and (asked["against"] or asked["predicted"] or asked["value"]):
+        raise click.UsageError("--box says what is explained: without --against, --predicted and --of")
     if not images:
         raise click.UsageError("name at least one IMAGE")
     options = _options(settings, chosen, raw)
@@ -136,6 +150,8 @@ def explain(
     work = Work(open_model(**source, deploy=asked["phase"] == "test"), images, asked)
     if (kind == ".npz") != (work.together is not None) or (work.together is not None and evaluate):
         raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each, and only that is")
+    if kind in (".png", ".html"):
+        work.check_pictures()
     if kind == ".csv":
         _csv(Path(str(output)), work, chosen[0])
     else:

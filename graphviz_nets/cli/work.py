@@ -61,9 +61,8 @@ class Work:
         shape = model.graph.value(name).shape or ()
         self.x = self.together.pack(parts) if self.together else pictures.batch(paths, self.record, shape)
         wanted = min(asked["batch_size"], len(self.x))
-        if (
-            model.framework == "caffe" and shape[0] != wanted and not self.together
-        ):  # its batch is a setting of the file, not of the net
+        # A Caffe net's batch is a setting of the file, not of the net.
+        if model.framework == "caffe" and shape[0] != wanted and not self.together:
             shapes = {name: (None, (wanted, *self.x.shape[1:]))}
             model = _reopened(asked, shapes)
         fixed = model.graph.value(name).shape or ()
@@ -71,7 +70,7 @@ class Work:
         self.values = values_by_id(model) if asked["relevant"] else {}
         kept = list(self.values.values()) or [find(model, layer) for layer in asked["layers"]]
         sizes = {name: (first, *self.x.shape[1:])}
-        about = None if asked["value"] is None else find(model, asked["value"])
+        about = None if asked["value"] is None else find(model, asked["value"], "--of")
         self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept)
         self.names = [path.name for path in paths] if not arrays and not named else [f"{k}" for k in range(len(self.x))]
         self.title = model.name or Path(asked["source"]).name
@@ -85,6 +84,7 @@ class Work:
         self.options: dict[str, Mapping[str, Any]] = {}
         self.predicted = bool(asked["predicted"])
         self.box = asked["box"]
+        self.boxes: dict[str, Any] = {}
         self.row: Array | None = None
         if self.box is not None:
             self._turn_to_box(model, sizes, kept, asked)
@@ -93,10 +93,14 @@ class Work:
         """Return the target as a class number, or as one for each image."""
         from graphviz_nets.explain.methods.table import ranked
 
+        if self.scores.ndim < 2:
+            if target != "top1":
+                raise ConfigError(f"{self.explainer.target!r} has no classes", key="--target", hint="leave it out")
+            return 0
         if target.isdigit():
             return int(target)
         if target.removeprefix("top").isdigit():
-            return ranked(self.scores, target) if self.scores.ndim > 1 else 0
+            return ranked(self.scores, target)
         low = target.lower()
         exact = [k for k, label in enumerate(self.labels) if label.lower() == low]
         found = exact or [k for k, label in enumerate(self.labels) if low in label.lower()]
@@ -120,7 +124,7 @@ class Work:
         label = None if asked["target"] == "top1" else self.classes(asked["target"])
         priors = None if asked["priors"] is None else load_array(asked["priors"])
         how = targets.detector(self.explainer, asked["detector"] or "", priors=priors)
-        self.boxes: dict[str, Any] = {"box": box, "label": label, "how": how}
+        self.boxes = {"box": box, "label": label, "how": how}
         if targets.KINDS[how.kind].element is not None:
             name, self.row = targets.score_of(self.explainer, self.x, how, box, label)
             self.explainer = Explainer(model, name, sizes, asked["provider"], layers=kept)
@@ -147,9 +151,12 @@ class Work:
             given = ({**QUICK.get(name, {}), **options[name]}) if skip else options[name]
             if skip and given:
                 self.notes.append(f"{name} with {', '.join(f'{key}={value}' for key, value in given.items())}")
-            if name == "d-rise" and self.box is not None:
-                given |= self.boxes
             try:
+                if name == "d-rise":
+                    given |= self.boxes
+                elif self.boxes and self.row is None:
+                    raise ConfigError(f"{name} cannot go back from rows of results", key="--box",
+                                      hint="d-rise can explain them")  # fmt: skip
                 self.found[name] = self.run(name, self.explainer, self.x, given)
                 self.options[name] = given
             except GraphvizNetsError as fault:
@@ -199,6 +206,10 @@ class Work:
 
     def best(self, k: int) -> list[tuple[str, float]]:
         """Return an image's five best classes and their scores."""
+        if self.box is not None:  # its scores are not of the image's classes
+            return []
+        if self.scores.ndim < 2:
+            return [(self.explainer.target, float(self.scores[k]))]
         flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
         return [(self.label(c), float(flat[c])) for c in (-flat).argsort(kind="stable")[:5]]
 
@@ -208,23 +219,38 @@ class Work:
 
     def explained(self, k: int) -> str:
         """Return the name of the class that an image's maps explain."""
+        if self.scores.ndim < 2:
+            return self.explainer.target
         if self.box is not None:
             return "the best box" if _box(self.box) is None else f"the box {self.box}"
         both = [self.label(one if isinstance(one, int) else int(one[k]))
                 for one in (self.target, self.against) if one is not None]  # fmt: skip
         return " against ".join(both)
 
+    @property
+    def axis(self) -> int:
+        """The axis of the images' channels."""
+        return 1 if self.explainer.image is None else self.explainer.image.axis
+
+    def check_pictures(self) -> None:
+        """Raise a ConfigError where the input is no image, which could not be shown."""
+        image = self.explainer.image
+        if image is None or len(image.grid) != 2:
+            raise ConfigError(
+                f"an input of {self.x.shape[1:]} is no picture", key="-o", hint="OUT.npy holds the numbers"
+            )
+
     def pictures(self) -> Array:
         """Return the images as the model sees them."""
         from graphviz_nets.explain.heatmap import shown
 
-        return shown(self.x, self.record.layout, self.record.channels)
+        return shown(self.x, self.axis, self.record.channels)
 
     def maps(self, name: str, attribution: Array) -> Array:
         """Return (images, H, W) maps."""
         from graphviz_nets.explain.methods import heat
 
-        return heat(name, attribution, self.record.layout)
+        return heat(name, attribution, self.axis)
 
 
 def _box(text: str) -> tuple[float, ...] | None:
@@ -233,6 +259,8 @@ def _box(text: str) -> tuple[float, ...] | None:
         return None
     try:
         left, top, right, bottom = (float(part) for part in text.split(","))
+        if not left < right or not top < bottom:
+            raise ValueError
     except ValueError:
         raise ConfigError(f"{text!r} is no box", key="--box", hint="left,top,right,bottom in pixels, or best") from None
     return left, top, right, bottom
@@ -245,6 +273,9 @@ def _named(model: Model, paths: Sequence[Path]) -> dict[str, list[Path]]:
         name, equals, file = str(path).partition("=")
         if equals and name in model.graph.inputs:
             found.setdefault(name, []).append(Path(file))
+        elif equals and not path.exists():
+            raise ConfigError(f"the model has no input {name!r}", key="IMAGE",
+                              hint=f"there are {', '.join(model.graph.inputs)}")  # fmt: skip
     if found and sum(map(len, found.values())) < len(paths):
         raise ConfigError("some files name their input, and some do not", key="IMAGE",
                           hint=f"NAME=FILE for each; there are {', '.join(model.graph.inputs)}")  # fmt: skip
@@ -271,7 +302,8 @@ def _labels(path: Path | None) -> list[str]:
         raise ConvertError(f"cannot be read: {fault.strerror}", path=str(path)) from None
     except UnicodeDecodeError:
         raise ConvertError("the labels are not text in UTF-8", path=str(path)) from None
-    numbered = re.findall(r"""^\W*(\d+)\s*:\s*(['"])(.*)\2,?\s*\}?$""", text, re.MULTILINE)
+    # Within a line only: what may run over lines takes the square of a file's length.
+    numbered = re.findall(r"""^[{ \t]*(\d+)[ \t]*:[ \t]*(['"])(.*)\2,?[ \t]*\}?[ \t]*$""", text, re.MULTILINE)
     if numbered and [int(number) for number, *_ in numbered] == list(range(len(numbered))):
         return [label for *_, label in numbered]  # a dictionary, as lists of ImageNet's classes often are
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -63,11 +63,14 @@ def overlaid(image: Array, values: Array, signed: bool, opacity: float = 0.6) ->
     return found
 
 
-def shown(x: Array, layout: str = "nchw", channels: str = "rgb") -> Array:
-    """Return preprocessed images as pictures again, (images, H, W, 3) of uint8, each from its least to its largest."""
+def shown(x: Array, axis: int = 1, channels: str = "rgb") -> Array:
+    """Return preprocessed images as pictures again, (images, H, W, 3) of uint8, each from its least to its largest.
+
+    `axis` is that of their channels.
+    """
     import numpy as np
 
-    x = x if layout == "nhwc" else x.transpose(0, 2, 3, 1)
+    x = np.moveaxis(x, axis, -1)
     x = x[..., ::-1] if channels == "bgr" else x
     x = x[..., :3] if x.shape[-1] >= 3 else x[..., :1].repeat(3, -1)
     low, high = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)

@@ -213,8 +213,10 @@ def load_array(path: Path) -> Array:
 
     try:
         found: Array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as fault:
-        raise ConvertError(f"no readable array: {fault}"[:200], path=str(path)) from None
+    except OSError as fault:
+        raise ConvertError(f"cannot be read: {fault.strerror or fault}", path=str(path)) from None
+    except (ValueError, EOFError):  # numpy advises to load what it cannot read as a pickle
+        raise ConvertError("this is no .npy file of numbers", path=str(path)) from None
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
-        raise ConvertError("this holds no array of numbers", path=str(path))
+        raise ConvertError("this is no .npy file of numbers", path=str(path))
     return found

@@ -337,8 +337,10 @@ def on_the_way(graph: Graph, name: str, target: str) -> str | None:
     return name
 
 
-def find(model: Model, name: str) -> str:
+def find(model: Model, name: str, key: str = "--layer") -> str:
     """Return the value that a name stands for: the output of a layer, module, scope or operation, or that value.
+
+    `key` is the option that an error names.
 
     Raises
     ------
@@ -369,7 +371,7 @@ def find(model: Model, name: str) -> str:
         return sources[name]
     near = difflib.get_close_matches(name, names(model), 3)
     hint = f"did you mean {', '.join(near)}?" if near else "graphviz-nets summary lists them"
-    raise ConfigError(f"the model has no layer {name!r}", key="--layer", hint=hint)
+    raise ConfigError(f"the model has no layer or value {name!r}", key=key, hint=hint)
 
 
 def _last_out(graph: Graph, path: tuple[str, ...]) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from math import isfinite
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
@@ -66,9 +68,10 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
     if rule is None:
         raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}")
     known = options_of(name)
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise ConfigError(f"{name} has no option {option!r}", hint=f"it has {', '.join(known) or 'none'}")
+        check(known[option], value)
     e.notes.clear()
     found = rule(e, x, seeds(e.scores(x) if isinstance(target, str) else e.blank(x), target), **options)
     empty = sum(not one.any() for one in found)
@@ -81,19 +84,50 @@ def explain(e: Explainer, x: Array, target: Any = "top1", name: str = "saliency"
     return found
 
 
-def options_of(name: str) -> tuple[str, ...]:
-    """Return the names of a method's options.
+def options_of(name: str) -> dict[str, inspect.Parameter]:
+    """Return a method's options.
 
     Examples
     --------
-    >>> options_of("smoothgrad")
-    ('samples', 'noise', 'random')
+    >>> list(options_of("smoothgrad"))
+    ['samples', 'noise', 'random']
     """
-    return tuple(inspect.signature(method.rules[name]).parameters)[3:]
+    return dict(list(inspect.signature(method.rules[name]).parameters.items())[3:])
 
 
-def heat(name: str, attribution: Array, layout: str = "nchw") -> Array:
-    """Return maps (images, H, W) of an attribution of images: over the channels the largest, or with signs the sum.
+def check(option: inspect.Parameter, value: Any) -> None:
+    """Raise a ConfigError unless a value is of the types that an option is annotated with.
+
+    Whole numbers are at least 1 where the default is, and 0 elsewhere; so are numbers that can be nothing else.
+
+    Examples
+    --------
+    >>> check(options_of("smoothgrad")["samples"], 50)
+    >>> check(options_of("smoothgrad")["samples"], 0)
+    Traceback (most recent call last):
+    graphviz_nets.errors.ConfigError: samples: 0 is no value (a whole number from 1)
+    """
+    kinds = str(option.annotation).split(" | ")
+    least = 1 if isinstance(option.default, int) and option.default > 0 else 0
+    truth = isinstance(value, bool)
+    whole = isinstance(value, Integral) and not truth
+    real = isinstance(value, Real) and not truth and isfinite(value)
+    fits = {
+        "int": whole and value >= least, "float": real and (len(kinds) > 1 or value >= 0),
+        "bool": truth, "str": isinstance(value, str), "None": value is None,
+    }  # fmt: skip
+    others = not isinstance(value, (Real, str)) and value is not None
+    if any(fits.get(kind, others) for kind in kinds):
+        return
+    said = {"int": f"a whole number from {least}", "float": "a number", "bool": "true or false", "str": "a word"}
+    hint = ", ".join(said[kind] for kind in kinds if kind in said)
+    raise ConfigError(f"{value!r} is no value", key=option.name, hint=hint)
+
+
+def heat(name: str, attribution: Array, axis: int = 1) -> Array:
+    """Return maps (images, *places) of an attribution: over the channels the largest, or with signs the sum.
+
+    `axis` is that of the channels, as ``explainer.image.axis`` has it.
 
     Examples
     --------
@@ -101,7 +135,6 @@ def heat(name: str, attribution: Array, layout: str = "nchw") -> Array:
     >>> heat("saliency", np.array([[[[1.0]], [[3.0]]]])).tolist()
     [[[3.0]]]
     """
-    axis = 1 if layout == "nchw" else attribution.ndim - 1
     if attribution.ndim < 3 or name in MAPS:
         return attribution
     maps: Array = attribution.max(axis) if name in UNSIGNED else attribution.sum(axis)

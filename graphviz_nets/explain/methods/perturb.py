@@ -269,6 +269,8 @@ def random_masks(sizes: tuple[int, ...], number: int, cells: int, kept: float, r
     """
     import numpy as np
 
+    if not 0 < kept < 1:
+        raise ConfigError(f"{kept} is no share", key="kept", hint="between 0 and 1")
     rng = np.random.default_rng(random)
     sides = [ceil(size / cells) for size in sizes]
     ways = [_enlarging(cells, (cells + 1) * side) for side in sides]
@@ -348,6 +350,9 @@ def lime(
     exponential kernel of this `width`. A superpixel's coefficient is spread over its places.
     """
     import numpy as np
+
+    if width <= 0:
+        raise ConfigError(f"{width} is no width", key="width", hint="a number above 0")
 
     def draw(number: int) -> tuple[Array, Array]:
         there = np.random.default_rng(random).random((samples, number)) < 0.5
