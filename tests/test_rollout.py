@@ -431,6 +431,6 @@ def test_wrong_options_are_said(nets: Any) -> None:
     _, explainer, x = nets["mean"]
     with pytest.raises(ConfigError, match="'median' is not known"):
         explain(explainer, x.numpy(), 0, "attention-rollout", heads="median")
-    for share in (1.0, -0.1):
-        with pytest.raises(ConfigError, match="is no share"):
+    for share, said in ((1.0, "1.0 is no share"), (-0.1, "-0.1 is no value .a number from 0")):
+        with pytest.raises(ConfigError, match=said):
             explain(explainer, x.numpy(), 0, "gradient-rollout", discard=share)

@@ -119,7 +119,12 @@ def check(option: inspect.Parameter, value: Any) -> None:
     others = not isinstance(value, (Real, str)) and value is not None
     if any(fits.get(kind, others) for kind in kinds):
         return
-    said = {"int": f"a whole number from {least}", "float": "a number", "bool": "true or false", "str": "a word"}
+    said = {
+        "int": f"a whole number from {least}",
+        "float": "a number" + " from 0" * (len(kinds) == 1),
+        "bool": "true or false",
+        "str": "a word",
+    }
     hint = ", ".join(said[kind] for kind in kinds if kind in said)
     raise ConfigError(f"{value!r} is no value", key=option.name, hint=hint)
 
