@@ -689,7 +689,7 @@ def test_explain_writes_every_kind_of_file(digit: tuple[Path, Path], tmp_path: P
     done = command(*common, "--method", "saliency", "--method", "lrp", "-o", tmp_path / "a.png", "--target", "3")
     assert done.returncode == 0
     with Image.open(tmp_path / "a.png") as sheet:
-        assert sheet.size == (8 + 5 * 120, 22 + 8 + 2 * 120)  # enlarged four times, with titles
+        assert sheet.size == (8 + 5 * 120, 8 + 2 * (22 + 120))  # enlarged four times, with titles
     (tmp_path / "labels.txt").write_text("\n".join(f"<b>digit {k}</b>" for k in range(10)))
     done = command(*common, "--labels", tmp_path / "labels.txt", "--target", "digit 3", "-o", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()

@@ -64,6 +64,9 @@ class Explainer:
         The value that is explained.
     notes : list of str
         What the user should know of a result.
+    exclusive : bool
+        Whether the target's elements, where the model ends with scores, are classes of which one is true, so that a
+        softmax makes probabilities of them. The scores of a detector's boxes are not.
     track : function
         Called as ``track(steps, label)`` on the steps of long work; returns them, and may show how far it is.
 
@@ -92,6 +95,7 @@ class Explainer:
         self.target = target or _logits(model)
         self.options: dict[str, Any] = {"provider": provider, "threads": threads}
         self.notes: list[str] = []
+        self.exclusive = True
         self.track: Callable[[Sequence[Any], str], Iterable[Any]] = lambda steps, label: steps
         self._layers = tuple(layers)
         self._sessions: dict[Hashable, Runner] = {}
@@ -247,7 +251,9 @@ class Explainer:
     def of(self, model: Model) -> Explainer:
         """Return an explainer that asks the same of another model, such as this one with other weights."""
         sizes = {self.input: self.shape}
-        return Explainer(model, self.target, sizes, wrt=self.wrt, layers=self._layers, **self.options)
+        found = Explainer(model, self.target, sizes, wrt=self.wrt, layers=self._layers, **self.options)
+        found.exclusive = self.exclusive
+        return found
 
     def session(self, key: Hashable, build: Callable[[], tuple[Model, Sequence[str]]]) -> Runner:
         """Return the session of a model made from this one and of the values wanted of it; it is built once a key."""

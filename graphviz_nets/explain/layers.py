@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphviz_nets.errors import ConfigError
+from graphviz_nets.errors import ConfigError, meant
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Graph, Model, Node
 
@@ -369,8 +368,7 @@ def find(model: Model, name: str, key: str = "--layer") -> str:
     sources = {graph.value(one).source_name: one for one in known}
     if name in sources:
         return sources[name]
-    near = difflib.get_close_matches(name, names(model), 3)
-    hint = f"did you mean {', '.join(near)}?" if near else "graphviz-nets summary lists them"
+    hint = meant(name, names(model), "graphviz-nets summary lists them")
     raise ConfigError(f"the model has no layer or value {name!r}", key=key, hint=hint)
 
 
