@@ -476,6 +476,13 @@ def test_tokens_are_laid_out() -> None:
 def test_names_of_layers() -> None:
     model = api.load(FIXTURES / "lenet.prototxt")
     assert find(model, "conv1") == "conv1" and find(model, "relu1") == "ip1"
+    op = Builder("net", 18)
+    x = op.input("x", "float32", (1, 2))
+    op.scope = ("body", "1")
+    y = op.Relu(x)
+    op.scope = ()
+    nested = op.model([op.Neg(y)])
+    assert find(nested, "body/1") == find(nested, "body.1") == y  # PyTorch's own names have dots
     with pytest.raises(ConfigError, match="did you mean conv2, conv1"):
         find(model, "conv3")
 
@@ -499,6 +506,16 @@ def test_a_map_is_a_model_of_its_own(linear: Any, tmp_path: Any) -> None:
     weights = seeds(explainer.scores(x.numpy()), 2)
     found = Runner(again, [name])({explainer.input: x.numpy(), seed: weights})[name]
     assert np.allclose(found, explain(explainer, x.numpy(), 2, "grad-cam"), atol=1e-6)
+
+
+def test_a_saved_cam_keeps_its_signs(linear: Any) -> None:
+    """As the method does: what speaks against the class is part of a CAM."""
+    np = needed("numpy")
+    explainer, _, x = linear
+    model, seed, name = api.export_attribution(explainer.model, "cam")
+    weights = -seeds(explainer.scores(x.numpy()), 2)
+    found = Runner(model, [name])({explainer.input: x.numpy(), seed: weights})[name]
+    assert found.min() < 0 and np.allclose(found, explain(explainer, x.numpy(), weights, "cam"), atol=1e-6)
 
 
 def test_relevance_is_handed_from_layer_to_layer() -> None:

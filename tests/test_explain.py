@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import warnings
@@ -777,8 +778,9 @@ def test_the_gallery_is_whole(digit: tuple[Path, Path]) -> None:
     from graphviz_nets.explain.gallery import Explained, Map, page
 
     maps = [Map("lrp", np.ones((2, 2)), True, "words <b>")]
-    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], maps, "<i>")
+    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0), ("b", 0.5), ("c", -9.0)], maps, "<i>")
     text = page("</style>", "about", [one])
+    assert re.findall(r'data-share="(.*?)"', text) == ["100", "50", "0"]
     assert (
         text.count("<script>") == 1
         and text.count("</style>") == 1

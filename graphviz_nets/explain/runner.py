@@ -29,7 +29,7 @@ def must_run(model: Model) -> None:
     if not model.obstacles:
         return
     more = f" (and {len(model.obstacles) - 1} more)" if len(model.obstacles) > 1 else ""
-    empty = any(tensor.data is None for tensor in model.graph.initializers.values())
+    empty = "no data" in model.obstacles[0]
     hint = "give its weights with --weights FILE" if empty else ""
     if model.framework == "pytorch" and not empty:
         hint = "files of PyTorch are read, not run: name the module itself, as package.module:attribute"

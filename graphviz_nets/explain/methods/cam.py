@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.backward import Backward, constant
@@ -31,10 +31,56 @@ if TYPE_CHECKING:
 
 Weights: TypeAlias = "Callable[[Builder, str, str], str]"
 
-weights: Table[Weights] = Table("cam")
+
+class Weighing(NamedTuple):
+    """How a map is made of a layer: its weights, whether it keeps its signs, and what refuses models it is not for."""
+
+    weigh: Weights
+    signed: bool
+    check: Callable[[Explainer], None]
+
+
+weights: dict[str, Weighing] = {}
 
 CHUNK = 32
 """Masked copies that are held at a time."""
+
+
+# What a CAM is defined for -----------------------------------------------------------------------------------------
+
+
+LINEAR = frozenset({
+    "Add", "Conv", "Dropout", "Flatten", "Gemm", "Identity", "MatMul", "Reshape", "Squeeze", "Sub", "Transpose",
+    "Unsqueeze",
+})  # fmt: skip
+"""Operations that a CAM allows behind the pooling."""
+POINTWISE = frozenset({"Conv", "Dropout", "Identity", "Transpose"})
+"""And before it, where convolutions take one place at a time."""
+MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+
+
+def _check_head(e: Explainer) -> None:
+    """Raise a ConfigError unless a CAM is defined behind every layer."""
+    for layer in e.layers:
+        head = between(e.model.graph, [layer.value], e.target)
+        pool = next((k for k, node in enumerate(head) if node.op_type in MEANS), len(head))
+        odd = next((node for k, node in enumerate(head) if not _linear(e, node, k - pool)), None)
+        if odd is not None or pool == len(head):
+            what = "no average pooling" if odd is None else f"{odd.label} ({odd.id})"
+            raise ConfigError(
+                f"cam needs a global average pooling and a linear head behind {layer.value!r}; there is {what}",
+                key="--method", hint="grad-cam and hirescam equal it where it is defined, and work everywhere",
+            )  # fmt: skip
+
+
+def _linear(e: Explainer, node: Node, after: int) -> bool:
+    """Say whether an operation may stand this far after the pooling of a CAM (before it: below 0)."""
+    if after == 0:
+        return e.layer(node.outputs[0]) is None  # no places are left
+    if after > 0:
+        return node.op_type in LINEAR
+    kernel = e.model.graph.value(node.inputs[1]).shape if node.op_type == "Conv" else ()
+    return node.op_type in POINTWISE and set((kernel or ())[2:]) <= {1}
 
 
 # Weights from gradients --------------------------------------------------------------------------------------------
@@ -46,8 +92,10 @@ def _over_places(op: Builder, value: str, mean: bool = False) -> str:
     return op.ReduceMean(value, axes, keepdims=1) if mean else op.ReduceSum(value, axes, keepdims=1)
 
 
-def mapped(name: str, signed: bool = False) -> Callable[[Weights], Weights]:
-    """Register weights, and the method that makes a map with them and says what they say."""
+def mapped(
+    name: str, signed: bool = False, check: Callable[[Explainer], None] = lambda e: None
+) -> Callable[[Weights], Weights]:
+    """Register weights, and the method that makes a map with them and says what they say; see :class:`Weighing`."""
 
     def register(rule: Weights) -> Weights:
         def found(e: Explainer, x: Array, seed: Array, signed: bool = signed, enlarge: bool = True) -> Array:
@@ -55,7 +103,8 @@ def mapped(name: str, signed: bool = False) -> Callable[[Weights], Weights]:
 
         found.__doc__ = rule.__doc__
         method(name)(found)
-        return weights(name)(rule)
+        weights[name] = Weighing(rule, signed, check)
+        return rule
 
     return register
 
@@ -66,7 +115,7 @@ def grad_cam(op: Builder, a: str, g: str) -> str:
     return _over_places(op, g, mean=True)
 
 
-@mapped("cam", signed=True)
+@mapped("cam", signed=True, check=_check_head)
 def cam(op: Builder, a: str, g: str) -> str:
     """The class's own weights on the layer before a global average pooling (Zhou et al. 2015)."""
     return _over_places(op, g)  # behind such a head the gradient is weight / places, wherever and whatever the image
@@ -100,7 +149,7 @@ def grad_cam_plus_plus(op: Builder, a: str, g: str) -> str:
     return _over_places(op, op.Mul(p, share))
 
 
-def with_map(e: Explainer, name: str, signed: bool = False, enlarge: bool = True) -> tuple[Model, str, str]:
+def with_map(e: Explainer, name: str, signed: bool | None = None, enlarge: bool = True) -> tuple[Model, str, str]:
     """Return the model with the map of one of `weights` as a further output.
 
     Parameters
@@ -109,8 +158,8 @@ def with_map(e: Explainer, name: str, signed: bool = False, enlarge: bool = True
         The model and its layers. The map of several is the mean of theirs, each scaled to a largest amount of 1.
     name : str
         Of `weights`.
-    signed : bool
-        Keep what speaks against the target.
+    signed : bool, optional
+        Keep what speaks against the target; as the method does by default.
     enlarge : bool
         Make the map as large as the image; the first layer's grid otherwise.
 
@@ -124,16 +173,16 @@ def with_map(e: Explainer, name: str, signed: bool = False, enlarge: bool = True
     ConfigError
         Of ``cam``, where the model's head is not a global average pooling and linear.
     """
-    if name == "cam":
-        _check_head(e)
-    rule = weights.rules[name]
+    how = weights[name]
+    how.check(e)
+    signed = how.signed if signed is None else signed
     model, backward = e.backward("gradient", [layer.value for layer in e.layers])
     op = Builder.of(backward.graph, model.opset_imports.get("", 18))
     op.scope = ("map",)
     maps, size = [], places(e, enlarge)
     for layer in e.layers:
         a, g = (layer.channels_first(op, one) for one in (layer.value, backward.gradients[layer.value]))
-        found = op.ReduceSum(op.Mul(rule(op, a, g), a), op.constant([1]), keepdims=1)
+        found = op.ReduceSum(op.Mul(how.weigh(op, a, g), a), op.constant([1]), keepdims=1)
         maps.append(_enlarged(op, found if signed else op.Relu(found), size))
     total = maps[0]
     if len(maps) > 1:
@@ -177,40 +226,6 @@ def _map(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarge: 
     runner = e.session(("map", name, signed, enlarge), build)
     (found,) = runner({e.input: x, backward.seed: seed}).values()
     return found
-
-
-LINEAR = frozenset({
-    "Add", "Conv", "Dropout", "Flatten", "Gemm", "Identity", "MatMul", "Reshape", "Squeeze", "Sub", "Transpose",
-    "Unsqueeze",
-})  # fmt: skip
-"""Operations that a CAM allows behind the pooling."""
-POINTWISE = frozenset({"Conv", "Dropout", "Identity", "Transpose"})
-"""And before it, where convolutions take one place at a time."""
-MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
-
-
-def _check_head(e: Explainer) -> None:
-    """Raise a ConfigError unless a CAM is defined behind every layer."""
-    for layer in e.layers:
-        head = between(e.model.graph, [layer.value], e.target)
-        pool = next((k for k, node in enumerate(head) if node.op_type in MEANS), len(head))
-        odd = next((node for k, node in enumerate(head) if not _linear(e, node, k - pool)), None)
-        if odd is not None or pool == len(head):
-            what = "no average pooling" if odd is None else f"{odd.label} ({odd.id})"
-            raise ConfigError(
-                f"cam needs a global average pooling and a linear head behind {layer.value!r}; there is {what}",
-                key="--method", hint="grad-cam and hirescam equal it where it is defined, and work everywhere",
-            )  # fmt: skip
-
-
-def _linear(e: Explainer, node: Node, after: int) -> bool:
-    """Say whether an operation may stand this far after the pooling of a CAM (before it: below 0)."""
-    if after == 0:
-        return e.layer(node.outputs[0]) is None  # no places are left
-    if after > 0:
-        return node.op_type in LINEAR
-    kernel = e.model.graph.value(node.inputs[1]).shape if node.op_type == "Conv" else ()
-    return node.op_type in POINTWISE and set((kernel or ())[2:]) <= {1}
 
 
 # What others stand on ----------------------------------------------------------------------------------------------
@@ -477,7 +492,7 @@ def finer_cam(
     """
     import numpy as np
 
-    if base not in weights.rules:
+    if base not in weights:
         raise ConfigError(f"{base!r} is no base", key="base", hint=f"one of {', '.join(weights)}")
     values = e.scores(x)
     if values.ndim < 2 or values.shape[1] < 2:
