@@ -388,11 +388,12 @@ def ablation_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enla
     import numpy as np
 
     whole = score(e.scores(x), seed)[:, None]
+    amount = np.where(whole == 0, 1, np.abs(whole))  # a share of a score below 0 would turn the map around
     found = []
     for layer, (a, _) in zip(e.layers, _activations(e, x), strict=True):
         channels = np.eye(a.shape[1], dtype="f4").reshape(a.shape[1], -1, *[1] * len(layer.grid))
         left = _tried(e, layer, x, seed, 1 - channels)
-        found.append(np.einsum("nk,nk...->n...", (whole - left) / np.where(whole == 0, 1, whole), a))
+        found.append(np.einsum("nk,nk...->n...", (whole - left) / amount, a))
     return _averaged(e, found, signed, enlarge)
 
 
