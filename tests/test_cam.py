@@ -19,6 +19,7 @@ from graphviz_nets.explain.layers import Layer, find
 from graphviz_nets.explain.methods import MAPS, cam, explain, method, options_of, seeds
 from graphviz_nets.explain.relevance import relevance, values_by_id
 from graphviz_nets.explain.runner import Runner
+from graphviz_nets.explain.together import together
 from graphviz_nets.graph import proto
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Model
@@ -498,6 +499,42 @@ def test_names_of_layers() -> None:
     assert find(nested, "body/1") == find(nested, "body.1") == y  # PyTorch's own names have dots
     with pytest.raises(ConfigError, match="did you mean conv2, conv1"):
         find(model, "conv3")
+
+
+ONE_OF_TWO = sorted(set(cam.MAPS) - {"cam", "fullgrad", "score-cam", "ss-cam"})
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("name", ONE_OF_TWO)
+def test_an_image_beside_a_vector_has_its_maps(name: str, last: bool, need: Need) -> None:
+    """With the vector held still, the model is one of the image alone: its maps are those of that model."""
+    np, torch = need("numpy"), need("torch")
+    need("onnxruntime")
+    nn = torch.nn
+    torch.manual_seed(2)
+    conv, mix, head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(4, 6), nn.Linear(6, 3)
+    image, vector = torch.randn(1, 3, 8, 10), torch.randn(1, 4)
+
+    class Both(nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, vector: Any, image: Any) -> Any:
+            seen = torch.relu(conv(image.permute(0, 3, 1, 2) if last else image))
+            return head(torch.tanh(seen.amax((2, 3)) * mix(vector) + seen.mean((2, 3))))
+
+    class Alone(nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, image: Any) -> Any:
+            return Both()(vector, image)
+
+    image = image.permute(0, 2, 3, 1).contiguous() if last else image
+    both = together(exported(Both().eval(), (vector, image)))
+    named = dict(zip(both.shapes, (vector.numpy(), image.numpy()), strict=True))
+    e = Explainer(both.model, seen=list(named)[1])
+    alone = Explainer(exported(Alone().eval(), image))
+    mine = explain(e, both.pack(named), 1, name)
+    theirs = explain(alone, image.numpy(), 1, name)
+    assert mine.shape == (1, 8, 10) and theirs.any()
+    assert np.abs(mine - theirs).max() <= 1e-5 * np.abs(theirs).max()
+    with pytest.raises(ConfigError, match="look at a layer only"):
+        explain(e, both.pack(named), 1, "score-cam")
 
 
 def test_a_layer_without_places_is_refused(linear: Any) -> None:

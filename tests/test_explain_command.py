@@ -249,3 +249,35 @@ def test_files_of_pytorch_say_what_to_name(shared: Path, tmp_path: Path, need: N
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="holds no images"):
         images.files([tmp_path])
+
+
+def test_maps_of_an_image_beside_a_vector(picture: Path, tmp_path: Path, need: Need, capsys: Any) -> None:
+    np, image = need("numpy"), need("PIL.Image")
+    need("onnxruntime")
+    dice = np.random.default_rng(0)
+    op = Builder("two", 18)
+    record, x = op.input("record", "float32", ("n", 4)), op.input("image", "float32", ("n", 3, 8, 8))
+    y = op.Relu(op.Conv(x, op.weight("w", (4, 3, 3, 3), dice.standard_normal((4, 3, 3, 3), "f4").tobytes()),
+                        kernel_shape=(3, 3)))  # fmt: skip
+    y = op.Add(op.Flatten(op.GlobalAveragePool(y)), record)
+    y = op.Gemm(y, op.weight("v", (4, 2), dice.standard_normal((4, 2), "f4").tobytes()))
+    model = api.save(op.model([y]), tmp_path / "two.onnx")
+    np.save(tmp_path / "r.npy", np.ones((1, 4), "f4"))
+    given = [model, f"record={tmp_path / 'r.npy'}", f"image={picture}", "--preprocess", "unit", "--target", "1"]
+    for suffix in ("npy", "png", "html", "npz"):
+        assert explained(*given, "--method", "grad-cam", "-o", tmp_path / f"out.{suffix}") == 0, capsys.readouterr().err
+    heat = np.load(tmp_path / "out.npy")
+    assert heat.shape == (1, 8, 8) and (np.load(tmp_path / "out.npz")["image"] == heat).all()
+    with image.open(tmp_path / "out.png") as found:
+        pixels = np.asarray(found)[8 + 22 : 8 + 22 + 112, 8:120]
+    with image.open(picture) as found:
+        whole = np.asarray(found, "f4")
+    low, high = whole.min(), whole.max()
+    assert (pixels[::14, ::14] == ((whole - low) / (high - low) * 255).round()).all()  # the image, not both in a row
+    both = ["--method", "saliency", "--method", "hirescam", "-o"]
+    assert explained(*given, *both, tmp_path / "b.npz") == 0
+    parts = np.load(tmp_path / "b.npz")
+    assert sorted(parts) == ["hirescam/image", "saliency/image", "saliency/record"]
+    assert parts["saliency/image"].shape == (1, 3, 8, 8) and parts["saliency/record"].shape == (1, 4)
+    assert explained(*given, *both, tmp_path / "b.png") == 2
+    assert "class activation maps are of the image alone" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def explain(
 
     NAME=FILE gives the files of each input of a model that has several; what is said of each goes into an .npz file.
     """
-    from graphviz_nets.explain.methods import method
+    from graphviz_nets.explain.methods import LAYERED, method
     from graphviz_nets.explain.metrics import metric
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
@@ -152,8 +152,12 @@ def explain(
     options = _options(settings, chosen, raw)
     source = {name: asked[name] for name in signature(read_input).parameters if name in asked}
     work = Work(read_input(**source, deploy=asked["phase"] == "test"), images, asked)
-    if (kind == ".npz") != (work.together is not None) or (work.together is not None and evaluate):
-        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each, and only that is")
+    mapped = work.seen is not None and set(chosen) <= LAYERED and kind != ".csv"  # of the image alone
+    if work.together is None and kind == ".npz":
+        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each")
+    if work.together is not None and (evaluate or not (kind == ".npz" or mapped)):
+        raise click.UsageError("of several inputs, an .npz file holds what is said of each; class activation maps are "
+                               "of the image alone: .png, .npy and .html hold them, too")  # fmt: skip
     if kind in (".png", ".html"):
         work.check_pictures()
     if kind == ".csv":
@@ -244,7 +248,7 @@ def _npy(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> No
 
 
 def _npz(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> None:
-    """Write an array for each input, in the input's shape; of several methods METHOD/INPUT."""
+    """Write an array for each input, in the input's shape, or the map of the image; of several methods METHOD/INPUT."""
     import io
     import zipfile
 
@@ -252,10 +256,9 @@ def _npz(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> No
 
     from graphviz_nets.files import write
 
-    assert work.together is not None
     parts = {
         f"{name}/{part}" if len(work.found) > 1 else part: values
-        for name, attribution in work.found.items() for part, values in work.together.unpack(attribution).items()
+        for name, attribution in work.found.items() for part, values in work.parts(name, attribution).items()
     }  # fmt: skip
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:  # numpy's own savez cannot have an array called file

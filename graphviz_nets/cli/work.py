@@ -56,6 +56,7 @@ class Work:
         if preprocess in pictures.PRESETS:
             self.record = pictures.fitted(self.record, model)
         self.together: Together | None = None
+        self.seen: str | None = None
         if named := _named(model, paths):
             parts = {
                 part: pictures.batch(files, self.record, model.graph.value(part).shape or ())
@@ -63,11 +64,13 @@ class Work:
             }
             self.together = together(model, {part: array.shape[1:] for part, array in parts.items()})
             model = self.together.model
+            self.seen = next((part for part, array in parts.items() if array.ndim > 2), None)
         name = next((n for n in model.graph.inputs if len(model.graph.value(n).shape or ()) > 1), None)
         if name is None:
             raise ConfigError("the model has no input for images", hint="explain needs one of two axes or more")
         shape = model.graph.value(name).shape or ()
         self.x = self.together.pack(parts) if self.together else pictures.batch(paths, self.record, shape)
+        self.inputs: Array = parts[self.seen] if self.seen else self.x
         wanted = min(asked["batch_size"], len(self.x))
         # A Caffe net's batch is a setting of the file, not of the net.
         if model.framework == "caffe" and shape[0] != wanted and not self.together:
@@ -83,7 +86,7 @@ class Work:
         kept = list(self.values.values()) or [find(model, layer) for layer in asked["layers"]]
         sizes = {name: (first, *self.x.shape[1:])}
         about = None if asked["value"] is None else find(model, asked["value"], "--of")
-        self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept)
+        self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept, seen=self.seen)
         self.names = [f"{k}" for k in range(len(self.x))] if named else _names(paths)
         self.title = model.name or Path(asked["source"]).name
         self.labels = _labels(asked["labels"])
@@ -259,11 +262,11 @@ class Work:
     @property
     def axis(self) -> int:
         """The axis of the images' channels."""
-        return 1 if self.explainer.image is None else self.explainer.image.axis
+        return 1 if self.explainer.view is None else self.explainer.view.axis
 
     def check_pictures(self) -> None:
         """Raise a ConfigError where the input is no image, which could not be shown."""
-        image = self.explainer.image
+        image = self.explainer.view
         if image is None or len(image.grid) != 2:
             raise ConfigError(
                 f"an input of {self.x.shape[1:]} is no picture", key="-o", hint="OUT.npy holds the numbers"
@@ -273,7 +276,14 @@ class Work:
         """Return the images as the model sees them."""
         from graphviz_nets.explain.heatmap import shown
 
-        return shown(self.x, self.axis, self.record.channels)
+        return shown(self.inputs, self.axis, self.record.channels)
+
+    def parts(self, name: str, attribution: Array) -> dict[str, Array]:
+        """Return what is said of each of several inputs; maps of layers are of the one that is seen."""
+        from graphviz_nets.explain.methods import LAYERED
+
+        assert self.together is not None
+        return {str(self.seen): attribution} if name in LAYERED else self.together.unpack(attribution)
 
     def maps(self, name: str, attribution: Array) -> Array:
         """Return (images, H, W) maps."""

@@ -194,15 +194,17 @@ def with_map(e: Explainer, name: str, signed: bool | None = None, enlarge: bool 
 
 
 def places(e: Explainer, enlarge: bool = True) -> tuple[int, ...]:
-    """Return the size of the maps: the input's, or of an input without places the layer's."""
-    return e.image.grid if enlarge and e.image is not None else e.layers[0].grid
+    """Return the size of the maps: that of what they show, or where it has no places the layer's."""
+    return e.view.grid if enlarge and e.view is not None else e.layers[0].grid
 
 
 def _image(e: Explainer) -> Layer:
     """Return where the input has its channels and places."""
     if e.image is None:
-        raise ConfigError(f"the input {e.input!r} has no places", key="--method",
-                          hint="this is for images, signals and volumes")  # fmt: skip
+        hint = (
+            "this is for images, signals and volumes" if e.view is None else "grad-cam and others look at a layer only"
+        )
+        raise ConfigError(f"the input {e.input!r} has no places", key="--method", hint=hint)
     return e.image
 
 
