@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import click
 
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 24
 """Bytes of a file of labels."""
+
+
+class Mark(NamedTuple):
+    """What a detector has found and is explained: left, top, right and bottom in pixels, its class and its score."""
+
+    box: tuple[float, ...]
+    label: int
+    score: float
 
 
 class Work:
@@ -100,6 +108,7 @@ class Work:
         self.options: dict[str, Mapping[str, Any]] = {}
         self.predicted = bool(asked["predicted"])
         self.boxes: dict[str, Any] = {}
+        self.marks: list[Mark] = []
         self.row: Array | None = None
         if self.box is not None:
             self._turn_to_box(model, sizes, kept, asked)
@@ -148,11 +157,16 @@ class Work:
         from graphviz_nets.explain.explainer import Explainer
         from graphviz_nets.explain.images import load_array
 
-        box = _box(self.box)
-        label = None if asked["target"] == "top1" else self.classes(asked["target"])
+        box, target = _box(self.box), asked["target"]
+        if target != "top1" and target.removeprefix("top").isdecimal() and not target.isdecimal():
+            raise ConfigError(f"{target!r} is no class of a box", key="--target", hint="a class's number, or its label")
+        label = None if target == "top1" else self.classes(target)
         priors = None if asked["priors"] is None else load_array(asked["priors"])
         how = targets.detector(self.explainer, asked["detector"] or "", priors=priors)
         self.boxes = {"box": box, "label": label, "how": how}
+        for found in targets.detections(self.explainer, self.x, how):
+            number, best = targets.nearest(found, box, label)
+            self.marks.append(Mark(tuple(found.boxes[number].tolist()), best, float(found.scores[number, best])))
         if targets.KINDS[how.kind].factors is not None:
             name, self.row = targets.score_of(self.explainer, self.x, how, box, label)
             self.explainer = Explainer(model, name, sizes, asked["provider"], layers=kept)
@@ -221,8 +235,7 @@ class Work:
         """Return what the metrics say of all maps that were found."""
         from graphviz_nets.explain.evaluation import evaluate
 
-        box = _box(self.box)
-        boxes = None if box is None else [box] * len(self.x)
+        boxes = [mark.box for mark in self.marks] or None
         maps = {name: self.maps(name, attribution) for name, attribution in self.found.items()}
         self.explainer.track = self.bar
         report = evaluate(self.explainer, self.x, self.seed(slice(None)), maps, self.again, boxes, metrics)
@@ -237,9 +250,9 @@ class Work:
             yield from bar
 
     def best(self, k: int) -> list[tuple[str, float]]:
-        """Return an image's five best classes and their scores."""
-        if self.box is not None:  # its scores are not of the image's classes
-            return []
+        """Return an image's five best classes and their scores, or those of the box that is explained."""
+        if self.marks:
+            return [(self.label(self.marks[k].label), self.marks[k].score)]
         if self.scores.ndim < 2:
             return [(self.explainer.target, float(self.scores[k]))]
         flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
@@ -251,10 +264,10 @@ class Work:
 
     def explained(self, k: int) -> str:
         """Return the name of the class that an image's maps explain."""
+        if self.marks:
+            return f"{self.label(self.marks[k].label)} at {', '.join(f'{side:.0f}' for side in self.marks[k].box)}"
         if self.scores.ndim < 2:
             return self.explainer.target
-        if self.box is not None:
-            return "the best box" if _box(self.box) is None else f"the box {self.box}"
         both = [self.label(one if isinstance(one, int) else int(one[k]))
                 for one in (self.target, self.against) if one is not None]  # fmt: skip
         return " against ".join(both)
@@ -273,10 +286,13 @@ class Work:
             )
 
     def pictures(self) -> Array:
-        """Return the images as the model sees them."""
-        from graphviz_nets.explain.heatmap import shown
+        """Return the images as the model sees them, and the boxes that are explained."""
+        from graphviz_nets.explain.heatmap import framed, shown
 
-        return shown(self.inputs, self.axis, self.record.channels)
+        found = shown(self.inputs, self.axis, self.record.channels)
+        for picture, mark in zip(found, self.marks, strict=False):
+            framed(picture, mark.box)
+        return found
 
     def parts(self, name: str, attribution: Array) -> dict[str, Array]:
         """Return what is said of each of several inputs; maps of layers are of the one that is seen."""
