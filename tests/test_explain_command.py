@@ -291,6 +291,26 @@ def test_files_of_pytorch_say_what_to_name(shared: Path, tmp_path: Path, need: N
     assert "package.module:attribute" in capsys.readouterr().err
 
 
+def test_a_detector_is_told_of_boxes(picture: Path, tmp_path: Path, need: Need, capsys: Any) -> None:
+    """A box of YOLO's is no class: the command says how to ask for it, and what is not there."""
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("yolo", 18)
+    x = op.input("x", "float32", (1, 3, 8, 8))
+    weights = np.random.default_rng(0).standard_normal((7, 3, 2, 2), "f4")
+    y = op.Sigmoid(op.Conv(x, op.weight("w", weights.shape, weights.tobytes()), strides=(2, 2), kernel_shape=(2, 2)))
+    rows = op.Transpose(op.Reshape(y, op.constant([1, 7, 16])), perm=[0, 2, 1])
+    model = api.save(op.model([op.Mul(rows, op.scalar(1.0))]), tmp_path / "yolo.onnx")
+    common = [model, picture, "--preprocess", "unit", "--method", "hirescam", "-o", tmp_path / "out.npy"]
+    assert explained(*common) == 0
+    assert "may be those of a detector (yolo): --box best" in capsys.readouterr().err
+    assert explained(*common, "--box", "best", "-v") == 0
+    err = capsys.readouterr().err
+    assert re.search(r"a\.png: class [01] at ", err) and "may be" not in err
+    assert explained(*common, "--box", "best", "--target", "5") == 2
+    assert "found nothing of class 5" in capsys.readouterr().err
+
+
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="holds no images"):
         images.files([tmp_path])

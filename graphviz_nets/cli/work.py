@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -86,6 +87,19 @@ class Work:
         self.row: Array | None = None
         if self.box is not None:
             self._turn_to_box(explainer, asked)
+        elif asked["value"] is None:
+            self._note_detector()
+
+    def _note_detector(self) -> None:
+        """Note that what is explained as classes may be boxes."""
+        from graphviz_nets.explain.targets import detector
+
+        image = self.explainer.image
+        if self.scores.ndim != 3 or image is None or len(image.grid) != 2:
+            return
+        with suppress(ConfigError):  # it is none
+            kind = detector(self.explainer).kind
+            self.notes.append(f"the outputs may be those of a detector ({kind}): --box best explains what it finds")
 
     def _read(self, model: Model, paths: Sequence[Path]) -> tuple[Model, str]:
         """Read the images; return the model, with several inputs as one where they are given, and its input's name."""
