@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import click
 
-from graphviz_nets.cli.commands import Input, open_input
+from graphviz_nets.cli.commands import Input, open_input, say
 from graphviz_nets.errors import ConfigError, ConvertError, RunError, meant
 
 if TYPE_CHECKING:
@@ -211,6 +211,8 @@ class Work:
         from graphviz_nets.explain.methods import QUICK
 
         for name in chosen:
+            if len(chosen) > 1 and not self.quiet and not sys.stderr.isatty():
+                say(f"{name} ...")
             given = ({**QUICK.get(name, {}), **options[name]}) if skip else options[name]
             about = ", ".join(f"{key}={value}" for key, value in given.items()) if skip else ""
             try:
