@@ -404,6 +404,7 @@ def _built(
             rest.append(op)
     if any(op.type in VARIABLES for op in ops):  # what is learnt is in these, then, and constants are constants
         tensors = {name: t if t.role is not None else replace(t, role="constant") for name, t in tensors.items()}
+    _implied(rest, values, tensors)
     inputs = _given(inputs, values, signature, options, flat)
     groups = machinery(rest, frozenset(tensors))
     nodes, back = _sorted([_node(op, groups.moved.get(op.id, op.path), problems) for op in rest], flat.first)
@@ -455,6 +456,17 @@ def _joined(stated: Shape | None, found: Shape | None) -> Shape | None:
     if stated is None or found is None or len(stated) != len(found):
         return found if stated is None else stated
     return tuple(b if a is None else a for a, b in zip(stated, found, strict=True))
+
+
+def _implied(ops: Sequence[Op], values: dict[str, Value], tensors: Mapping[str, Tensor]) -> None:
+    """Enter that an input of unknown rank holds images where a convolution reads it; old files state no shapes."""
+    same = {op.id: op.inputs[0] for op in ops if op.type == "Identity" and op.inputs}
+    for op in ops:
+        if op.type != "Conv2D" or len(op.inputs) < 2 or op.attributes["data_format"].s == b"NCHW":
+            continue
+        x, w = (same.get(name, name) for name in op.inputs[:2])
+        if x in values and values[x].shape is None and w in tensors and len(tensors[w].shape) == 4:
+            values[x] = replace(values[x], shape=(BATCH, None, None, tensors[w].shape[2]))
 
 
 def _given(
