@@ -629,6 +629,35 @@ def test_training_graphs_show_the_model_and_fold_the_machinery(tf: ModuleType, t
     assert inside.group is not None and any(box.shown_as == "stub" for box in inside.group.boxes)
 
 
+def test_optimizers_that_are_written_out_are_machinery(shared: Path, need: Any) -> None:
+    """Keras's old optimizers write to variables by themselves: that is no initialization, and no network."""
+    need("tensorboard")
+    for name, optimizer in (("wandb_cvp", "SGD"), ("guild_model_proxies", "RMSprop")):
+        model = load(shared / "events" / name)
+        kinds = {scope.id: scope.type for scope in model.scopes.values() if scope.kind == "auxiliary"}
+        assert kinds["training"] == "training" and kinds[f"training/{optimizer}"] == "optimizer"
+        init = [node for node in model.graph.nodes if node.scope[:1] == ("init",)]
+        made = {value for node in model.graph.nodes if "gradients" in node.scope for value in node.outputs}
+        assert init and not any(value in made for node in init for value in node.inputs)
+        top = {box.id: box for box in diagram(model).root.boxes}
+        assert top["training"].group is None
+
+
+def test_what_is_computed_of_gradients_may_be_the_network(need: Any) -> None:
+    need("tensorboard")
+    weight = 'attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "shape" value { shape { dim { size: 4 } } } }'
+    text = node("x", "Placeholder") + node("net/w", "VarHandleOp", attributes=weight)
+    text += (
+        node("net/y", "Mul", "x", "net/w")
+        + node("gradients/g", "Neg", "net/y")
+        + node("net/penalty", "Abs", "gradients/g")
+    )
+    text += node("net/write", "AssignVariableOp", "net/w", "net/penalty")
+    text += node("step/write", "AssignVariableOp", "net/w", "gradients/g")
+    kinds = {scope.id: scope.type for scope in text_graph(text).scopes.values() if scope.kind == "auxiliary"}
+    assert kinds == {"gradients": "gradients", "step": "optimizer"}
+
+
 def test_a_training_graph_of_6000_nodes_is_a_page_in_three_seconds(tf: ModuleType, tmp_path: Path) -> None:
     graph = training(tf, 50)
     assert len(graph.node) >= 6000
