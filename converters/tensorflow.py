@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
 from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.scopes import Path as ScopePath
 
 from .onnx import reshape
 from .tensorflow_files import Signature, Source, graph_def, kind_of, parsed, read
@@ -57,35 +58,58 @@ class Converter:
             return renamed(drawn, paths)
         from .tensorflow_run import runnable
 
-        try:
-            found = renamed(runnable(drawn, path, data, kind, signature, options.tag or "serve"), paths)
-        except (ConvertError, MissingExtra) as fault:
-            problem = f"{path.name}: {fault.message}; it is the structure only"
-            return replace(renamed(drawn, paths), problems=(*drawn.problems, problem))
-        return reshape(found, options.input_shapes) if options.input_shapes else found
+        def made() -> Model:
+            return runnable(drawn, path, data, kind, signature, options.tag or "serve")
+
+        return _running(path.name, made, drawn, paths, options)
 
     def takes(self, thing: object) -> bool:
         """Say whether an object in memory is TensorFlow's: a Keras model, a ``tf.function`` or a concrete function."""
         return any(base.__module__.partition(".")[0] in ("keras", "tensorflow") for base in type(thing).__mro__)
 
     def open_object(self, thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Model:
-        """Return the model of an object in memory, runnable; its scopes are those of its graph.
+        """Return the model of an object in memory, runnable where tf2onnx can; its scopes are those of its graph.
 
         What it is called with is part of the object, so `args` and `kwargs` do not matter.
         """
         from .tensorflow_graph import to_model
-        from .tensorflow_names import joined, layer_names, plain, renamed
-        from .tensorflow_run import faults, of_object, translated
+        from .tensorflow_names import joined, layer_names, plain
+        from .tensorflow_run import constants, faults, graph_of, of_object, translated
 
         name = str(getattr(thing, "name", "model"))
         with faults(name):
-            frozen = of_object(thing)
+            function = of_object(thing)
+
+        try:
+            with faults(name):
+                frozen, reason = constants(function), None
+        except ConvertError as fault:  # as where it writes to its variables
+            frozen, reason = graph_of(function), fault
         ends = {f"output_{k}": tensor for k, tensor in enumerate(frozen.outputs)}
         source = Source(parsed(graph_def(), frozen.graph.SerializeToString(), Path("model")))
         drawn = to_model(source, Path(name), options, Signature(name, {}, ends))
-        with faults(name):
-            found = renamed(joined(translated(frozen, drawn), drawn), plain(drawn, layer_names(thing)))
-        return reshape(found, options.input_shapes) if options.input_shapes else found
+
+        def made() -> Model:
+            if reason is not None:
+                raise reason
+            with faults(name):
+                return joined(translated(frozen, drawn), drawn)
+
+        return _running(name, made, drawn, plain(drawn, layer_names(thing)), options)
+
+
+def _running(
+    name: str, make: Callable[[], Model], drawn: Model, paths: Mapping[ScopePath, ScopePath], options: Any
+) -> Model:
+    """Return the model that runs, or the structure with a problem that says why it does not."""
+    from .tensorflow_names import renamed
+
+    try:
+        found = renamed(make(), paths)
+    except (ConvertError, MissingExtra) as fault:
+        problem = f"{name}: {fault.message}; it is the structure only"
+        return replace(renamed(drawn, paths), problems=(*drawn.problems, problem))
+    return reshape(found, options.input_shapes) if options.input_shapes else found
 
 
 def _head(path: Path, data: bytes | None) -> bytes:

@@ -96,8 +96,10 @@ def kind_of(path: Path, head: bytes) -> tuple[str, int]:
         return ("keras", 90) if suffix == ".keras" else ("", 0)
     if head.startswith(HDF5):
         return ("hdf5", 80) if suffix in (".h5", ".hdf5", ".keras") else ("hdf5", 10)
-    if _EVENTS.match(head) or "tfevents" in path.name:
+    if _EVENTS.match(head):
         return "events", 95
+    if "tfevents" in path.name:  # what else is written may keep the name and gain a suffix
+        return "events", 95 if not head else 40
     if b"\0" not in head and _NODE.search(head) and (suffix == ".pbtxt" or b"op:" in head):
         return "text", 85
     if re.match(rb"\x08\x01\x12", head):

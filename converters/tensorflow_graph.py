@@ -407,6 +407,7 @@ def _built(
             rest.append(op)
     if any(op.type in VARIABLES for op in ops):  # what is learnt is in these, then, and constants are constants
         tensors = {name: t if t.role is not None else replace(t, role="constant") for name, t in tensors.items()}
+    _implied(rest, values, tensors)
     inputs = _given(inputs, values, signature, options, flat)
     groups = machinery(rest, frozenset(tensors))
     nodes, back = _sorted([_node(op, groups.moved.get(op.id, op.path), problems) for op in rest], flat.first)
@@ -458,6 +459,17 @@ def _joined(stated: Shape | None, found: Shape | None) -> Shape | None:
     if stated is None or found is None or len(stated) != len(found):
         return found if stated is None else stated
     return tuple(b if a is None else a for a, b in zip(stated, found, strict=True))
+
+
+def _implied(ops: Sequence[Op], values: dict[str, Value], tensors: Mapping[str, Tensor]) -> None:
+    """Enter that an input of unknown rank holds images where a convolution reads it; old files state no shapes."""
+    same = {op.id: op.inputs[0] for op in ops if op.type == "Identity" and op.inputs}
+    for op in ops:
+        if op.type != "Conv2D" or len(op.inputs) < 2 or op.attributes["data_format"].s == b"NCHW":
+            continue
+        x, w = (same.get(name, name) for name in op.inputs[:2])
+        if x in values and values[x].shape is None and w in tensors and len(tensors[w].shape) == 4:
+            values[x] = replace(values[x], shape=(BATCH, None, None, tensors[w].shape[2]))
 
 
 def _given(
@@ -704,8 +716,14 @@ class Groups:
     scopes: dict[ScopePath, str] = field(default_factory=dict)
     moved: dict[str, ScopePath] = field(default_factory=dict)
 
+    def hold(self, path: ScopePath) -> str | None:
+        """Return the kind of the scope that holds a path, None where there is none."""
+        ways = (path[:size] for size in range(1, len(path) + 1))
+        return next((self.scopes[way] for way in ways if way in self.scopes), None)
+
 
 _ASSIGN = frozenset({"Assign", "AssignVariableOp"})
+_WRITES = _ASSIGN | {"AssignAdd", "AssignSub", "AssignAddVariableOp", "AssignSubVariableOp"}
 _ASKED = frozenset({"VarIsInitializedOp", "IsVariableInitialized"})
 _READS = frozenset({"Identity", "ReadVariableOp"})
 _APPLY = re.compile(r"(?:Resource)?(?:Sparse)?Apply[A-Z]")
@@ -739,11 +757,14 @@ def machinery(ops: Sequence[Op], tensors: frozenset[str]) -> Groups:
             at = next((k for k, part in enumerate(names) if part.startswith("update_")), len(names))
             groups.scopes.setdefault(names[:at] or names, "optimizer")
 
-    def held(path: ScopePath) -> bool:
-        return any(path[:size] in groups.scopes for size in range(1, len(path) + 1))
-
-    free = [op for op in ops if not held(op.path)]
-    _initialization(free, ops, tensors, groups)
+    sources = {op.id: [*map(_owner, op.inputs), *op.controls] for op in ops}
+    users: dict[str, list[str]] = {}
+    for name, read in sources.items():
+        for one in read:
+            users.setdefault(one, []).append(name)
+    _updates(ops, sources, users, groups)
+    _initialization([op for op in ops if not groups.hold(op.path)], sources, users, tensors, groups)
+    free = [op for op in ops if not groups.hold(op.path)]
     for op in free:
         if op.id in groups.moved:
             continue
@@ -755,21 +776,54 @@ def machinery(ops: Sequence[Op], tensors: frozenset[str]) -> Groups:
     for place in groups.moved.values():
         groups.scopes.setdefault(place[:1], kinds[place[0]])
     _whole(ops, groups)
-    if all(held(groups.moved.get(op.id, op.path)) for op in ops):
+    if all(groups.hold(groups.moved.get(op.id, op.path)) for op in ops):
         return Groups()  # a picture of nothing but machinery shows it
     return groups
 
 
-def _initialization(ops: Sequence[Op], everything: Sequence[Op], tensors: frozenset[str], groups: Groups) -> None:
-    """Move what gives variables their first values, and asks whether they have any, into a scope of its own."""
-    mine = {op.id for op in ops if op.type in _ASKED or (op.type in _ASSIGN and op.inputs and op.inputs[0] in tensors)}
+def _updates(
+    ops: Sequence[Op], sources: Mapping[str, Sequence[str]], users: Mapping[str, Sequence[str]], groups: Groups
+) -> None:
+    """Find optimizers that are written out: scopes where variables are written as gradients say, and no network is."""
+    gradients = [op.id for op in ops if groups.hold(op.path) == "gradients"]
+    behind, before = _reached(gradients, users), _reached(gradients, sources)
+    busy = {
+        op.path[:size] for op in ops if op.id in before and not groups.hold(op.path) for size in range(len(op.path) + 1)
+    }
+    for op in ops:
+        if op.type in _WRITES and op.id in behind and op.path not in busy and not groups.hold(op.path):
+            groups.scopes[op.path] = "optimizer"
+
+
+def _reached(starts: Iterable[str], steps: Mapping[str, Sequence[str]]) -> set[str]:
+    found = set(starts)
+    waiting = list(found)
+    while waiting:
+        new = [name for name in steps.get(waiting.pop(), ()) if name not in found]
+        found.update(new)
+        waiting += new
+    return found
+
+
+def _initialization(
+    ops: Sequence[Op], sources: Mapping[str, Sequence[str]], users: Mapping[str, Sequence[str]],
+    tensors: frozenset[str], groups: Groups,
+) -> None:  # fmt: skip
+    """Move what gives variables their first values, and asks whether they have any, into a scope of its own.
+
+    What an assignment writes depends on no input then, and on no gradient.
+    """
+    by_id = {op.id: op for op in ops}
+    fed = [
+        name for name, read in sources.items() if any(one not in sources and one not in tensors for one in read if one)
+    ]
+    late = _reached([*fed, *(name for name in sources if name not in by_id)], users)
+    mine = {
+        op.id for op in ops
+        if op.type in _ASKED or (op.type in _ASSIGN and op.id not in late and op.inputs and op.inputs[0] in tensors)
+    }  # fmt: skip
     if not mine:
         return
-    by_id = {op.id: op for op in ops}
-    users: dict[str, list[str]] = {}
-    for op in everything:
-        for name in (*map(_owner, op.inputs), *op.controls):
-            users.setdefault(name, []).append(op.id)
     # Reads that nobody uses, as those of an optimizer's slots.
     mine |= {op.id for op in ops if op.type in _READS and op.id not in users and set(op.inputs) <= tensors}
     waiting = [name for one in mine for name in map(_owner, by_id[one].inputs)]
@@ -777,14 +831,11 @@ def _initialization(ops: Sequence[Op], everything: Sequence[Op], tensors: frozen
         name = waiting.pop()
         if name in by_id and name not in mine and all(user in mine for user in users.get(name, ())):
             mine.add(name)
-            waiting += [*map(_owner, by_id[name].inputs), *by_id[name].controls]
+            waiting += sources[name]
     waiting = [user for one in mine for user in users.get(one, ())]
     while waiting:  # what comes of nothing else
         name = waiting.pop()
-        if name in mine or name not in by_id:
-            continue
-        sources = [*map(_owner, by_id[name].inputs), *by_id[name].controls]
-        if all(source in mine or source in tensors for source in sources):
+        if name not in mine and name in by_id and all(one in mine or one in tensors for one in sources[name]):
             mine.add(name)
             waiting += users.get(name, ())
     groups.moved.update((name, ("init", *by_id[name].path)) for name in mine)

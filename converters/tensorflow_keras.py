@@ -11,7 +11,8 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -151,7 +152,10 @@ def _by_layer(blobs: Mapping[str, Sequence[Blob]]) -> Store:
                 inner.setdefault(part, []).append(blob)
         return _by_layer(inner)
 
-    return Store(lambda name, type_, place: blobs.get(name, ()), below)
+    def find(name: str, type_: str, place: int) -> Sequence[Blob]:
+        return blobs.get(name, ()) if type_ else [blob for own in blobs.values() for blob in own]
+
+    return Store(find, below)
 
 
 # .keras -----------------------------------------------------------------------------------------------------------
@@ -244,7 +248,7 @@ class Plan:
     given: Mapping[str, tuple[str | None, Shape]]
     scopes: list[Scope] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    shared: dict[tuple[ScopePath, str], dict[str, str]] = field(default_factory=dict)
+    shared: dict[int, dict[str, str]] = field(default_factory=dict)  # weights, by the layer's settings
 
     def problem(self, text: str) -> None:
         """Note what the drawing shows and a run would miss."""
@@ -322,70 +326,117 @@ def _name(item: Mapping[str, Any], k: int) -> str:
     return str(item.get("name") or own or f"{str(item.get('class_name', 'layer')).lower()}_{k}")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A layer as a configuration lists it: its settings, its scope, and where its weights are.
+
+    `home` is its number among the layers of its class, by which a .keras file calls it.
+    """
+
+    item: Mapping[str, Any]
+    name: str
+    place: ScopePath
+    store: Store
+    home: int
+
+    @property
+    def type(self) -> str:
+        """Its class."""
+        return str(self.item.get("class_name", ""))
+
+    @property
+    def calls(self) -> list[Any]:
+        """What it is called with, a call at a time."""
+        found = self.item.get("inbound_nodes")
+        return found if isinstance(found, list) else []
+
+
+def _entries(plan: Plan, config: Mapping[str, Any], above: ScopePath, store: Store) -> list[Entry]:
+    items = _items(config, plan.path)
+    names = [_name(item, k) for k, item in enumerate(items)]
+    counts: dict[str, int] = {}
+    found = []
+    for item, name, own in zip(items, names, layer_paths(names), strict=True):
+        type_ = str(item.get("class_name", ""))
+        found.append(Entry(item, name, (*above, *own), store, counts.get(type_, 0)))
+        counts[type_] = found[-1].home + 1
+    return found
+
+
 def _model(
     plan: Plan, config: Mapping[str, Any], above: ScopePath, inputs: tuple[str, ...] | None, store: Store, depth: int
 ) -> tuple[str, ...]:
     """Append the layers of a model below a scope; return its outputs. Without inputs it makes its own."""
     if depth > DEEPEST:
         raise LimitError("models inside models", DEEPEST)
-    items = _items(config, plan.path)
-    names = [_name(item, k) for k, item in enumerate(items)]
-    places = dict(zip(names, ((*above, *own) for own in layer_paths(names)), strict=True))
-    counts: dict[str, int] = {}
-    homes = []
-    for item in items:  # a .keras file counts the layers of each class
-        type_ = str(item.get("class_name", ""))
-        homes.append(counts.get(type_, 0))
-        counts[type_] = homes[-1] + 1
-    made: dict[Ref, str] = {}
+    entries = _entries(plan, config, above, store)
     if str(config.get("class_name")) == "Sequential":
-        chain = inputs
-        for item, name, home in zip(items, names, homes, strict=True):
-            if chain is None and item.get("class_name") != "InputLayer":
-                shape = _shape_of(item["config"]) or _built(config)
-                chain = (_input(plan, f"{name}_input", shape, _dtype(item["config"])),)
-            if item.get("class_name") == "InputLayer" and chain is not None:
-                continue
-            chain = _one(plan, item, name, places[name], chain or (), store, home, 0, depth)
-        return chain or ()
-    waiting: list[tuple[int, int, list[Ref]]] = []
-    for k, item in enumerate(items):
-        calls = item.get("inbound_nodes", [])
-        calls = calls if isinstance(calls, list) else []
-        if not calls:
-            if item.get("class_name") != "InputLayer":
-                plan.problem(f"layer {names[k]!r} is called nowhere")
-            waiting.append((k, 0, []))
-        waiting += [(k, number, list(_refs(call))) for number, call in enumerate(calls)]
-    heads = [ref[0] for ref in _ends(config["config"].get("input_layers"))]
-    if inputs is not None:
-        made.update({(name, 0, 0): value for name, value in zip(heads, inputs, strict=False)})
-        waiting = [item for item in waiting if (names[item[0]], 0, 0) not in made]
-    else:
-        waiting.sort(key=lambda one: heads.index(names[one[0]]) if names[one[0]] in heads else len(heads))
-    while waiting:
-        later = []
-        for k, number, refs in waiting:
-            if not all(ref in made for ref in refs):
-                later.append((k, number, refs))
-                continue
-            values = tuple(made[ref] for ref in refs)
-            given = _given(items[k], number)
-            results = _one(plan, items[k], names[k], places[names[k]], values, store, homes[k], number, depth, given)
-            made.update({(names[k], number, j): value for j, value in enumerate(results)})
-        if len(later) == len(waiting):
-            lost = ", ".join(names[k] for k, _, _ in later[:3])
-            plan.problem(f"layers {lost} read what no layer makes; they are left out")
-            break
-        waiting = later
-    found = [made[ref] for ref in _ends(config["config"].get("output_layers")) if ref in made]
+        return _chain(plan, config, entries, inputs, depth)
+    return _wired(plan, config["config"], entries, inputs, depth)
+
+
+def _chain(
+    plan: Plan, config: Mapping[str, Any], entries: Sequence[Entry], inputs: tuple[str, ...] | None, depth: int
+) -> tuple[str, ...]:
+    """Append layers one after the other."""
+    for entry in entries:
+        if entry.type == "InputLayer" and inputs is not None:
+            continue
+        if entry.type != "InputLayer" and inputs is None:
+            settings = entry.item["config"]
+            shape = _shape_of(settings) or _built(config)
+            inputs = (_input(plan, f"{entry.name}_input", shape, _dtype(settings)),)
+        inputs = _one(plan, entry, inputs or (), 0, depth)
+    return inputs or ()
+
+
+def _wired(
+    plan: Plan, config: Mapping[str, Any], entries: Sequence[Entry], inputs: tuple[str, ...] | None, depth: int
+) -> tuple[str, ...]:
+    """Append layers as their calls name each other's results."""
+    # A model is called once when it is made: Keras 2 counts that, Keras 3 counts it among the model's results only.
+    models = {
+        entry.name for entry in entries if entry.type in MODELS and (plan.keras < 3 or entry.type != "Sequential")
+    }
+    first = dict.fromkeys(models if plan.keras < 3 else (), 1)
+    heads = {name: k for k, (name, _, _) in enumerate(_ends(config.get("input_layers")))}
+    if inputs is None:  # a model makes its inputs in its own order
+        entries = sorted(entries, key=lambda entry: heads.get(entry.name, len(heads)))
+    made = {(name, 0, 0): value for name, value in zip(heads, inputs or (), strict=False)}
+    calls: list[tuple[Entry, int, list[Ref]]] = []
+    for entry in entries:
+        if not entry.calls and entry.type != "InputLayer":
+            plan.problem(f"layer {entry.name!r} is called nowhere")
+        if (entry.name, 0, 0) not in made:
+            calls += [(entry, number, list(_refs(call))) for number, call in enumerate(entry.calls or [[]])]
+    missing = [set(refs) - made.keys() for _, _, refs in calls]
+    readers: dict[Ref, list[int]] = {}
+    for k, lacking in enumerate(missing):
+        for ref in lacking:
+            readers.setdefault(ref, []).append(k)
+    ready = [k for k, lacking in enumerate(missing) if not lacking]  # a heap: calls come in the order of the file
+    while ready:
+        entry, number, refs = calls[heappop(ready)]
+        results = _one(plan, entry, tuple(made[ref] for ref in refs), number, depth, _given(entry, number))
+        for place, value in enumerate(results):
+            ref = entry.name, number + first.get(entry.name, 0), place
+            made[ref] = value
+            for k in readers.pop(ref, ()):
+                missing[k].discard(ref)
+                if not missing[k]:
+                    heappush(ready, k)
+    lost = [entry.name for (entry, _, _), lacking in zip(calls, missing, strict=True) if lacking]
+    if lost:
+        plan.problem(f"layers {', '.join(lost[:3])} read what no layer makes; they are left out")
+    shift = dict.fromkeys(models if plan.keras >= 3 else (), 1)
+    ends = ((name, number - shift.get(name, 0), k) for name, number, k in _ends(config.get("output_layers")))
+    found = [made[ref] for ref in ends if ref in made]
     return tuple(found or list(made.values())[-1:])
 
 
-def _given(item: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _given(entry: Entry, number: int) -> dict[str, Any]:
     """Return what a layer's call gives by name: Keras 3 writes it beside the inputs, Keras 2 behind the first one."""
-    calls = item.get("inbound_nodes", [])
-    call = calls[number] if isinstance(calls, list) and number < len(calls) else None
+    call = entry.calls[number] if number < len(entry.calls) else None
     if isinstance(call, list) and call and isinstance(call[0], list) and len(call[0]) > 3:
         call = {"kwargs": call[0][3]}
     found = call.get("kwargs") if isinstance(call, Mapping) else None
@@ -461,25 +512,26 @@ def _input(plan: Plan, name: str, shape: Shape | None, dtype: str) -> str:
 
 
 def _one(
-    plan: Plan, item: Mapping[str, Any], name: str, place: ScopePath, inputs: tuple[str, ...], store: Store, home: int,
-    number: int, depth: int, given: Mapping[str, Any] = MappingProxyType({}),
+    plan: Plan, entry: Entry, inputs: tuple[str, ...], number: int, depth: int,
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[str, ...]:  # fmt: skip
     """Append one call of a layer; return its results."""
-    op, type_, config = plan.op, str(item.get("class_name", "")), item["config"]
+    op, name, type_, place, config = plan.op, entry.name, entry.type, entry.place, entry.item["config"]
     if number:  # a layer that is called again has a box a call
         place = (*place[:-1], f"{place[-1]}#{number + 1}")
     if type_ in MODELS:
         plan.scopes.append(Scope(place, "module", name, type_))
-        return _model(plan, item, place, inputs, store.below(name, type_, home), depth + 1)
+        return _model(plan, entry.item, place, inputs, entry.store.below(name, type_, entry.home), depth + 1)
     if type_ == "InputLayer":
         value = _input(plan, name, _shape_of(config), _dtype(config))
         plan.scopes.append(Scope(place, "layer", name, type_, _settings(config), (), (value,), file=plan.path.name))
         return (value,)
-    key = place if not number else (*place[:-1], place[-1].rpartition("#")[0])
     op.scope = place
+    if len(inputs) == 1 and op.shape(inputs[0]) is None:  # behind a layer that is not known
+        op.values[inputs[0]] = replace(op.values[inputs[0]], shape=_built(entry.item))
     call = Call(op, name, type_, config if isinstance(config, Mapping) else {}, inputs,
-                store.find(name, type_, home), str(plan.path), plan.keras,
-                shared=plan.shared.setdefault((key, name), {}), given=given)  # fmt: skip
+                entry.store.find(name, type_, entry.home), str(plan.path), plan.keras,
+                shared=plan.shared.setdefault(id(entry.item), {}), given=given)  # fmt: skip
     first = len(op.nodes)
     results = _translated(plan, call, first)
     named = []

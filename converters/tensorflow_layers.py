@@ -357,6 +357,25 @@ def upsampling(op: Builder, call: Call) -> str:
     return call.back(op.Resize(call.into(call.x), "", scales, **settings[method]))
 
 
+@layer("Resizing")
+def resizing(op: Builder, call: Call) -> str:
+    """Resize to a size"""
+    shape, method = call.shape(), str(call.get("interpolation", "bilinear"))
+    settings = {
+        "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
+        "bilinear": {"mode": "linear"},
+    }
+    odd = [key for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias") if call.get(key)]
+    if odd or method not in settings or len(shape) != 4:
+        raise Impossible(f"{', '.join(odd) or f'{method[:40]!r} of {len(shape)} dimensions'} has no simple form")
+    x, sizes = call.into(call.x), [call.whole("height", least=1), call.whole("width", least=1)]
+    batch, channels = (op.shape(x) or ())[:2]
+    whole = op.Concat(op.Slice(op.Shape(x), op.constant([0]), op.constant([2])), op.constant(sizes), axis=0)
+    more = {**settings[method], "coordinate_transformation_mode": "half_pixel"}
+    (y,) = op.node("Resize", (x, "", "", whole), attributes=more, known=[("float32", (batch, channels, *sizes))])
+    return call.back(y)
+
+
 # Normalization ----------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +391,7 @@ def _axis(call: Call) -> int:
 @layer("BatchNormalization", "BatchNormalizationV1", "SyncBatchNormalization")
 def batch_normalization(op: Builder, call: Call) -> str:
     """BatchNormalization with the running statistics"""
+    _not_in_training(call)
     axis, rank = _axis(call), len(call.shape())
     size = call.size(axis)
     ones, zeros = (op.constant([value] * size, "float32") for value in (1.0, 0.0))
@@ -404,6 +424,33 @@ def layer_normalization(op: Builder, call: Call) -> str:
     gamma = call.weight("gamma", shape) if call.get("scale", True) else op.constant([1.0] * count, "float32", (*shape,))
     beta = (call.weight("beta", shape),) if call.get("center", True) else ()
     return op.LayerNormalization(call.x, gamma, *beta, axis=axes[0], epsilon=call.number("epsilon", 1e-3))
+
+
+@layer("GroupNormalization")
+def group_normalization(op: Builder, call: Call) -> str:
+    """InstanceNormalization of groups of channels, then Mul and Add"""
+    rank = len(call.shape())
+    if _axis(call) != rank - 1:
+        raise Impossible("groups along an axis other than the last have no simple form")
+    channels, groups = call.size(-1), call.whole("groups", 32, least=-1)
+    groups = channels if groups == -1 else groups
+    if groups < 1 or channels % groups:
+        raise call.fail(f"{channels} channels are no {groups} groups")
+    x = call.into(call.x)
+    ones, zeros = (op.constant([value] * groups, "float32") for value in (1.0, 0.0))
+    grouped = op.Reshape(x, op.constant([0, groups, -1]))
+    y = op.InstanceNormalization(grouped, ones, zeros, epsilon=call.number("epsilon", 1e-3))
+    (y,) = op.node("Reshape", (y, op.Shape(x)), known=[("float32", op.shape(x))])
+    y = call.back(y)
+    y = op.Mul(y, call.weight("gamma", (channels,))) if call.get("scale", True) else y
+    return op.Add(y, call.weight("beta", (channels,))) if call.get("center", True) else y
+
+
+@layer("UnitNormalization")
+def unit_normalization(op: Builder, call: Call) -> str:
+    """Div by the length"""
+    length = op.ReduceL2(call.x, op.constant([_axis(call)]))
+    return op.Div(call.x, op.Max(length, op.scalar(1e-6)))
 
 
 @layer("Rescaling")
@@ -552,11 +599,19 @@ def repeat_vector(op: Builder, call: Call) -> str:
 
 @layer(
     "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout",
-    "AlphaDropout", "ActivityRegularization", "Identity",
+    "AlphaDropout", "ActivityRegularization", "Identity", "RandomFlip", "RandomRotation", "RandomZoom",
+    "RandomTranslation", "RandomContrast",
 )  # fmt: skip
 def identity(op: Builder, call: Call) -> str:
     """Identity: it only matters while the net is trained"""
+    _not_in_training(call)
     return op.Identity(call.x)
+
+
+def _not_in_training(call: Call) -> None:
+    """Refuse a layer that is always called as in training; Keras 3 writes that too, and goes by the whole model."""
+    if call.keras < 3 and call.given.get("training"):
+        raise Impossible("what it does in training, which the model always asks of it, has no simple form")
 
 
 # Recurrent layers -------------------------------------------------------------------------------------------------
@@ -586,8 +641,9 @@ def reversed_(op: Builder, x: str) -> str:
 def _recurrent(op: Builder, call: Call, kind: str, gates: int, blocks: Sequence[int], more: dict[str, Any]) -> Any:
     """Append a recurrent layer; `blocks` is the order that ONNX has Keras's gates in."""
     units, size = call.whole("units", least=1), call.size(-1)
-    if len(call.inputs) != 1 or call.get("stateful", False):
-        raise Impossible("given first states, and states kept from run to run, have no simple form")
+    states = [op.Unsqueeze(state, op.constant([0])) for state in call.inputs[1:]]
+    if call.get("stateful", False) or "mask" in call.given or len(states) not in (0, 2 if kind == "LSTM" else 1):
+        raise Impossible("a mask, and states kept from run to run, have no simple form")
     backwards = bool(call.get("go_backwards", False))
     if backwards:
         more = {**more, "direction": "reverse"}
@@ -611,7 +667,7 @@ def _recurrent(op: Builder, call: Call, kind: str, gates: int, blocks: Sequence[
         if not two:  # Keras has one bias, ONNX one for each product
             b = op.Concat(b, op.constant([0.0] * wide, "float32", (1, wide)), axis=1)
     x = op.Transpose(call.x, perm=(1, 0, 2))
-    inputs = [x, w, r, b] if b else [x, w, r]
+    inputs = [x, w, r, b, "", *states] if states else [x, w, r, b] if b else [x, w, r]
     results = op.node(kind, inputs, 3 if kind == "LSTM" else 2, attributes={"hidden_size": units, **more})
     if call.get("return_sequences", False):
         y = op.Transpose(op.Squeeze(results[0], op.constant([1])), perm=(1, 0, 2))

@@ -33,6 +33,8 @@ REWRITTEN = frozenset(
 )
 """Operations that tf2onnx translates by what is around them; the others stand in its table."""
 
+WRITES = frozenset({"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -84,6 +86,8 @@ def runnable(drawn: Model, path: Path, data: bytes | None, kind: str, signature:
             if signature is None:
                 raise ConvertError("the SavedModel has no signature to run", path=str(path))
             folder = path if path.is_dir() else path.parent
+            if _unset(drawn) and not (folder / "variables" / "variables.index").is_file():
+                raise ConvertError("it has no values: no variables/variables.index beside it", path=str(path))
             return _saved_model(tf, folder, signature, tag, drawn)
         if kind in ("meta", "checkpoint") and data is None:
             frozen = _checkpoint(tf, meta_of(path) if path.is_dir() else path, drawn, signature)
@@ -107,8 +111,22 @@ def faults(path: str) -> Iterator[None]:
         except GraphvizNetsError:
             raise
         except Exception as fault:  # they raise all kinds
-            text = f"{type(fault).__name__}: {fault}".replace("\n", " ")[:300]
-            raise ConvertError(f"TensorFlow cannot make it run: {text}", path=path) from None
+            raise ConvertError(f"TensorFlow cannot make it run: {_said(fault)}", path=path) from None
+
+
+def _said(fault: Exception) -> str:
+    """Return what an error says, without the places in code that TensorFlow names around it.
+
+    Examples
+    --------
+    >>> _said(ValueError('in user code:\\n\\n    File "/a/b.py", line 3, in f  *\\n        g(x)\\n\\n    no such g'))
+    'ValueError: no such g'
+    """
+    lines = [line.strip() for line in str(fault).split("\n")]
+    places = [k for k, line in enumerate(lines) if line.startswith(('File "', "Detected at node", "in user code:"))]
+    rest = lines[places[-1] + 1 :] if places else lines
+    rest = rest[rest.index("") :] if places and "" in rest else rest  # behind the code that is quoted
+    return f"{type(fault).__name__}: {' '.join(line for line in rest if line)}"[:300]
 
 
 def _saved_model(tf: Any, folder: Path, signature: Signature, tag: str, drawn: Model) -> Model:
@@ -128,7 +146,7 @@ def _saved_model(tf: Any, folder: Path, signature: Signature, tag: str, drawn: M
         first = fault
     try:
         whole = tf.saved_model.load(str(folder), tags=[tag])  # holds the variables while they are read
-        found = _constants(whole.signatures[signature.name])
+        found = constants(whole.signatures[signature.name])
         return joined(translated(replace(found, outputs=found.outputs[: len(outputs)]), drawn), drawn)
     except Exception as second:
         raise (first if isinstance(first, ConvertError) else second) from None
@@ -136,7 +154,29 @@ def _saved_model(tf: Any, folder: Path, signature: Signature, tag: str, drawn: M
 
 def _constant(v1: Any, session: Any, outputs: Iterable[str]) -> Any:
     names = list(dict.fromkeys(name.partition(":")[0] for name in outputs))
-    return v1.graph_util.convert_variables_to_constants(session, session.graph_def, names)
+    return v1.graph_util.convert_variables_to_constants(session, _unwritten(session.graph_def), names)
+
+
+def _unwritten(graph: Any) -> Any:
+    """Take out of a GraphDef's functions what writes to variables, which are constants then.
+
+    Running statistics and states of random numbers are written for the next run; what is read after it is written, in
+    the same run, stays, and cannot be frozen.
+    """
+    for function in graph.library.function:
+        writes = {node.name for node in function.node_def if node.op in WRITES}
+        writes -= {ref[1:] for node in function.node_def if node.op == "ReadVariableOp" for ref in node.input}
+        if not writes:
+            continue
+        kept = [node for node in function.node_def if node.name not in writes]
+        for node in kept:
+            node.input[:] = [ref for ref in node.input if not (ref.startswith("^") and ref[1:] in writes)]
+        del function.node_def[:]
+        function.node_def.extend(kept)
+        for key in [key for key, name in function.control_ret.items() if name in writes]:
+            del function.control_ret[key]
+            function.signature.control_output.remove(key)
+    return graph
 
 
 def _checkpoint(tf: Any, meta: Path, drawn: Model, signature: Signature | None) -> Frozen:
@@ -152,7 +192,7 @@ def _checkpoint(tf: Any, meta: Path, drawn: Model, signature: Signature | None) 
 
 
 def _graph(tf: Any, path: Path, data: bytes | None, kind: str, drawn: Model) -> Frozen:
-    if any(tensor.data is None for tensor in drawn.graph.initializers.values()):
+    if _unset(drawn):
         raise ConvertError("its variables have no values: it is not frozen", path=str(path))
     if drawn.graph.undefined:
         raise ConvertError(f"it lacks the node {drawn.graph.undefined[0]!r}", path=str(path))
@@ -165,6 +205,11 @@ def _graph(tf: Any, path: Path, data: bytes | None, kind: str, drawn: Model) -> 
     else:
         graph.ParseFromString(content)
     return Frozen(graph, _tensors(drawn.graph.inputs), _tensors(_results(drawn)))
+
+
+def _unset(drawn: Model) -> bool:
+    """Say whether variables have no values in the file."""
+    return any(tensor.data is None for tensor in drawn.graph.initializers.values())
 
 
 def _results(drawn: Model) -> list[str]:
@@ -223,7 +268,7 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     with tf.Graph().as_default():
         whole_graph = _inlined(graph, [*inputs, *outputs])
         layers = [f"{node.name}:0" for node in whole_graph.node if node.op in LAYERS]
-        small = tf_loader.tf_optimize(inputs, [*outputs, *layers], whole_graph)
+        small = _by_batch(tf_loader.tf_optimize(inputs, [*outputs, *layers], whole_graph))
     with tf.Graph().as_default() as whole, _in_order(), _layers_apart():
         tf.import_graph_def(small, name="")
         try:
@@ -289,6 +334,58 @@ def _inlined(graph: Any, ends: Sequence[str]) -> Any:
     meta = tf.compat.v1.train.export_meta_graph(graph_def=graph)
     meta.collection_def["train_op"].node_list.value.extend(ends)
     return tf_optimizer.OptimizeGraph(config, meta)
+
+
+def _by_batch(graph: Any) -> Any:
+    """Return a GraphDef in which normalizations by the batch's own statistics are written out.
+
+    tf2onnx takes them for those by stored ones, and warns on its log only.
+
+    Raises
+    ------
+    ConvertError
+        Where one stands in a loop's body, or its statistics are used.
+    """
+    found = [node for node in graph.node if _in_training(node)]
+    found += [node for function in graph.library.function for node in function.node_def if _in_training(node)]
+    if not found:
+        return graph
+    used = {ref for node in graph.node for ref in node.input if ":" in ref}
+    plain = {node.name for node in graph.node}
+    for node in found:
+        rest = any(f"{node.name}:{k}" in used for k in range(1, 6))
+        if node.name not in plain or rest or node.attr["data_format"].s == b"NCHW":
+            raise ConvertError(f"{node.name} normalizes by its batch, which is only translated outside of loops, with "
+                               "channels last, and where nothing else reads the statistics")  # fmt: skip
+    import tensorflow as tf
+
+    nodes = [node for node in graph.node if not _in_training(node)]
+    for node in found:
+        x, scale, offset, *_ = node.input
+        small = tf.Graph()
+        with small.as_default():
+            given = [
+                tf.compat.v1.placeholder(tf.float32, (None,) * rank, name)
+                for name, rank in zip("xab", (4, 1, 1), strict=True)
+            ]
+            mean, variance = tf.nn.moments(given[0], (0, 1, 2))
+            y = (given[0] - mean) * tf.math.rsqrt(variance + node.attr["epsilon"].f) * given[1]
+            tf.add(y, given[2], name="y")
+        names = {"x": x, "a": scale, "b": offset, "y": node.name}
+        for one in small.as_graph_def().node:
+            if one.op == "Placeholder":
+                continue
+            one.name = names.get(one.name, f"{node.name}/{one.name}")
+            one.input[:] = [names.get(ref, f"{node.name}/{ref}") for ref in one.input]
+            nodes.append(one)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return graph
+
+
+def _in_training(node: Any) -> bool:
+    """Say whether a NodeDef normalizes by its batch; the attribute is true where it is absent."""
+    return node.op.startswith("FusedBatchNorm") and ("is_training" not in node.attr or node.attr["is_training"].b)
 
 
 @contextmanager
@@ -371,8 +468,8 @@ def _shape(out: Any, shape: Shape | None) -> None:
 # In memory --------------------------------------------------------------------------------------------------------
 
 
-def of_object(thing: Any) -> Frozen:
-    """Return a Keras model, a ``tf.function`` or a concrete function as a frozen graph.
+def of_object(thing: Any) -> Any:
+    """Return the concrete function of a Keras model or a ``tf.function``, a concrete function as it is.
 
     Raises
     ------
@@ -390,7 +487,7 @@ def of_object(thing: Any) -> Frozen:
         thing = thing.get_concrete_function()
     elif not hasattr(thing, "graph"):
         raise ConvertError(f"{type(thing).__name__} is neither a Keras model nor a tf.function")
-    return _constants(thing)
+    return thing
 
 
 def _specs(tf: Any, model: Any) -> list[Any]:
@@ -405,7 +502,14 @@ def _specs(tf: Any, model: Any) -> list[Any]:
     return [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in shapes]
 
 
-def _constants(function: Any) -> Frozen:
+def graph_of(function: Any) -> Frozen:
+    """Return the graph of a concrete function as it is, its variables among its inputs."""
+    taken = len(function.inputs) - len(function.captured_inputs)
+    names = tuple(x.name for x in function.inputs[:taken]), tuple(x.name for x in function.outputs)
+    return Frozen(function.graph.as_graph_def(), *names)
+
+
+def constants(function: Any) -> Frozen:
     """Freeze a concrete function."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

@@ -154,6 +154,96 @@ def test_models_inside_models_and_shared_layers(form: str, keras: ModuleType, tm
 
 @pytest.mark.parametrize("form", ["keras", "h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_model_inside_that_is_called_twice_keeps_its_weights_and_results(
+    form: str, keras: ModuleType, tmp_path: Path
+) -> None:
+    """Keras 3 counts the making of a model inside as a call where it lists results, and nowhere else."""
+    import numpy as np
+
+    layers = keras.layers
+    x = keras.Input((8,), name="x")
+    deep = layers.Dense(5, activation="tanh", name="deep")(x)
+    base = keras.Model(x, [layers.Dense(3, name="wide")(deep), deep], name="base")
+    head = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="out")], name="head")
+    a, b = keras.Input((8,), name="a"), keras.Input((8,), name="b")
+    (one, _), (two, last) = base(a), base(b)
+    model = filled(keras.Model([a, b], [layers.Subtract()([one, two]), head(one), head(two), last]))
+    model.save(tmp_path / f"net.{form}")
+    mine = load(tmp_path / f"net.{form}")
+    rng = np.random.default_rng(1)
+    agrees(model, mine, [rng.normal(0, 1, (2, 8)).astype("f4") for _ in range(2)])
+    assert summary(mine).parameters == model.count_params()
+
+
+def keras_2(*, training: bool = False) -> dict[str, Any]:
+    """Return the configuration of a net as Keras 2 writes it: the first call of a model inside has the number 1."""
+
+    def item(name: str, type_: str, calls: list[Any], **config: Any) -> dict[str, Any]:
+        return {"class_name": type_, "name": name, "config": {"name": name, **config}, "inbound_nodes": calls}
+
+    def net(name: str, layers: list[Any], inputs: list[Any], outputs: list[Any]) -> dict[str, Any]:
+        return {"name": name, "layers": layers, "input_layers": inputs, "output_layers": outputs}
+
+    entry = item("x", "InputLayer", [], batch_input_shape=[None, 4])
+    dense = item("d", "Dense", [[["x", 0, 0, {}]]], units=3)
+    inner = net("base", [entry, dense], [["x", 0, 0]], [["d", 0, 0]])
+    norm = item("bn", "BatchNormalization", [[["base", 1, 0, {"training": True} if training else {}]]])
+    base = {**item("base", "Functional", [[["a", 0, 0, {}]], [["a", 0, 0, {}]]]), "config": inner}
+    layers = [item("a", "InputLayer", [], batch_input_shape=[None, 4]), base, norm]
+    return {"class_name": "Functional", "config": net("net", layers, [["a", 0, 0]], [["bn", 0, 0], ["base", 2, 0]])}
+
+
+def test_keras_2_counts_the_making_of_a_model_as_a_call() -> None:
+    model = to_model(keras_2(), Path("net.h5"), None, Store(), keras=2)
+    assert not model.problems
+    assert model.graph.outputs == ("bn", "base#2/d") and model.scopes["base", "d"].type == "Dense"
+    assert summary(model).parameters == 4 * 3 + 3 + 2 * 3
+
+
+def test_a_layer_that_keras_2_always_trains_is_drawn_only() -> None:
+    """Keras 3 writes the argument too, but goes by how the whole model is called."""
+    model = to_model(keras_2(training=True), Path("net.h5"), None, Store(), keras=2)
+    assert not model.runnable and "'bn' (BatchNormalization): what it does in training" in model.problems[0]
+    assert not to_model(keras_2(), Path("net.h5"), None, Store(), keras=2).problems
+
+
+def test_layers_may_be_listed_backwards() -> None:
+    names = [f"d{k}" for k in range(500)]
+    layers: list[Any] = [
+        {"class_name": "Activation", "name": name, "config": {"activation": "relu"},
+         "inbound_nodes": [[[names[k - 1] if k else "x", 0, 0, {}]]]}
+        for k, name in enumerate(names)
+    ]  # fmt: skip
+    entry = {"class_name": "InputLayer", "name": "x", "config": {"batch_input_shape": [None, 4]}, "inbound_nodes": []}
+    config = {"layers": [*reversed(layers), entry], "input_layers": [["x", 0, 0]], "output_layers": [[names[-1], 0, 0]]}
+    model = to_model({"class_name": "Functional", "config": config}, Path("net.h5"), None, Store(), keras=2)
+    assert len(model.graph.nodes) == len(names) and model.graph.outputs == (names[-1],)
+
+
+def test_layers_behind_an_unknown_one_have_their_shapes(need: Any) -> None:
+    need("h5py")
+    lost = {"class_name": "Lambda", "config": {"name": "lost"}}
+    dense = {"class_name": "Dense", "config": {"name": "d", "units": 3}, "build_config": {"input_shape": [None, 7]}}
+    model = load("net.keras", data=keras_zip(chain(lost, dense)))
+    assert summary(model).parameters == 7 * 3 + 3 and model.graph.value("d").shape == ("batch", 3)
+    assert len(model.problems) == 1
+
+
+def test_a_class_of_the_authors_has_all_weights_of_an_hdf5_file(need: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    with need("h5py").File(tmp_path / "net.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Own", "config": {"name": "own"}})
+        file.attrs["keras_version"] = "3.1.0"
+        for name, shape in (("a", (4, 3)), ("b", (3, 2))):
+            group = file.create_group(f"model_weights/{name}")
+            group.attrs["weight_names"] = [b"kernel"]
+            group["kernel"] = np.zeros(shape, "f4")
+    assert summary(load(tmp_path / "net.h5")).parameters == 12 + 6
+
+
+@pytest.mark.parametrize("form", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_attention_that_is_given_a_mask_is_drawn_only(form: str, keras: ModuleType, tmp_path: Path) -> None:
     x, mask = keras.Input((4, 6), name="x"), keras.Input((4, 4), dtype="bool", name="mask")
     attend = keras.layers.MultiHeadAttention(2, 3, name="attend")

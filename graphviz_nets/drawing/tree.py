@@ -183,7 +183,7 @@ class Tree:
     def _line_up(self, place: Place, pairs: Pairs, looks: Looks) -> Pairs:
         """Group series of numbered operations; return the edges between what is then side by side."""
         while members := _series(place, pairs):  # one by one, for two together may turn a wire round
-            first, last = (_sibling(leaf, place) for leaf in (members[0], members[-1]))
+            first, last = (_sibling(leaf.name, place) for leaf in (members[0], members[-1]))
             group = self._group(place, f"{members[0].id}…{members[-1].id}", list(members))
             group.title = between(first, last)
             group.scope = Scope((*place.path, group.title), "series", type=members[0].type)
@@ -224,7 +224,8 @@ class Tree:
                     children[part].parent = here
                     continue
                 first, last = (children[k].id for k in _ends(part))
-                new = Place(f"{first}…{last}", between(first, last), place.path, inferred=True)
+                title = between(_sibling(first, place), _sibling(last, place))
+                new = Place(f"{first}…{last}", title, place.path, inferred=True)
                 self.add(new, here)
                 here.children.append(new)
                 made.append(new)
@@ -468,9 +469,9 @@ def _raised(groups: Sequence[Place], pairs: Pairs) -> tuple[dict[Place, Pairs], 
     return inside, list(raised.values())
 
 
-def _sibling(leaf: Leaf, place: Place) -> str:
-    """Return what a leaf is called below a group."""
-    return leaf.name.removeprefix(f"{'/'.join(place.path)}/")
+def _sibling(name: str, place: Place) -> str:
+    """Return what something is called below a group."""
+    return name.removeprefix(f"{'/'.join(place.path)}/")
 
 
 def _series(place: Place, pairs: Pairs) -> list[Leaf]:
@@ -482,7 +483,7 @@ def _series(place: Place, pairs: Pairs) -> list[Leaf]:
     numbered: dict[tuple[str, str, str], dict[int, int]] = {}
     for k, child in enumerate(place.children):
         if isinstance(child, Leaf) and child.nodes and child.scope is None:
-            own, _, rest = _sibling(child, place).partition("/")
+            own, _, rest = _sibling(child.name, place).partition("/")
             name = re.sub(r"_\d{1,6}$", "", own)
             number = int(own[len(name) + 1 :] or 0)
             numbered.setdefault((name, rest, child.type), {}).setdefault(number, k)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
-from graphviz_nets.graph.ir import ITEM_BITS, Model, Node, Shape, Tensor, Value, count
+from graphviz_nets.graph.ir import ITEM_BITS, Graph, Model, Node, Shape, Tensor, Value, count
 from graphviz_nets.graph.rules import Table
 from graphviz_nets.graph.scopes import Path, Scope
 
@@ -61,10 +61,28 @@ class Row:
             "flops": self.flops,
             "weight_bytes": self.weight_bytes,
             "activation_bytes": self.activation_bytes,
-            "attributes": dict(self.attributes),
+            "attributes": {key: _plain(value) for key, value in self.attributes.items()},
             "source": self.source,
             "id": self.id,
         }
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as reports show it: a few numbers as they are, of what is large what it is.
+
+    Examples
+    --------
+    >>> _plain(Tensor.of("v", "float32", [0.5], ())), _plain(Tensor("w", "float32", (64, 3))), _plain("SAME")
+    (0.5, 'float32[64,3]', 'SAME')
+    """
+    if isinstance(value, Tensor):
+        numbers = value.numbers() if (value.count or 0) <= 16 else None
+        if numbers is None or len(value.shape) > 1:
+            return f"{value.dtype}[{','.join('?' if dim is None else str(dim) for dim in value.shape)}]"
+        return numbers if value.shape else numbers[0]
+    if isinstance(value, Graph):
+        return f"graph of {len(value.nodes)} nodes"
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,10 @@ class Value:
         return self.metadata.get("gvn.blob", self.name)
 
 
+_CODES = {"int64": "q", "int32": "i", "float32": "f", "float64": "d", "bool": "?"}
+"""How Python packs the numbers of small constants."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A constant: weights, or a small array of numbers. Its data may be absent or read on demand.
@@ -185,16 +189,25 @@ class Tensor:
         (2,)
         """
         numbers = tuple(values)
-        code = {"int64": "q", "float32": "f", "bool": "?", "int32": "i", "float64": "d"}[dtype]
-        data = struct.pack(f"<{len(numbers)}{code}", *numbers)
+        data = struct.pack(f"<{len(numbers)}{_CODES[dtype]}", *numbers)
         return cls(name, dtype, (len(numbers),) if shape is None else shape, data, "constant")
 
-    def integers(self) -> tuple[int, ...] | None:
-        """Return the elements of a small int64 or int32 tensor that has data, else None."""
-        code = {"int64": "q", "int32": "i"}.get(self.dtype)
+    def numbers(self) -> tuple[Any, ...] | None:
+        """Return the elements of a small tensor that has data and Python's numbers, else None.
+
+        Examples
+        --------
+        >>> Tensor.of("scales", "float32", [1, 2.5]).numbers()
+        (1.0, 2.5)
+        """
+        code = _CODES.get(self.dtype)
         if code is None or self.data is None or self.count is None or self.count > 1024:
             return None
         return struct.unpack(f"<{self.count}{code}", self.bytes())
+
+    def integers(self) -> tuple[int, ...] | None:
+        """Return the elements of a small int64 or int32 tensor that has data, else None."""
+        return self.numbers() if self.dtype in ("int64", "int32") else None
 
 
 def count(shape: Shape | None) -> int | None:

@@ -92,6 +92,8 @@ CASES = [
     _case("Cropping2D", lambda keras: keras.Cropping2D(((1, 0), (2, 1)))),
     _case("Cropping3D", lambda keras: keras.Cropping3D(1), ROOM),
     _case("UpSampling1D", lambda keras: keras.UpSampling1D(3), LINE),
+    _case("Resizing", lambda keras: keras.Resizing(5, 13)),
+    _case("Resizing", lambda keras: keras.Resizing(12, 4, interpolation="nearest"), note="nearest"),
     _case("UpSampling2D", lambda keras: keras.UpSampling2D((2, 3))),
     _case("UpSampling2D", lambda keras: keras.UpSampling2D(2, interpolation="bilinear"), note="bilinear"),
     _case("UpSampling3D", lambda keras: keras.UpSampling3D(2), ROOM),
@@ -101,6 +103,10 @@ CASES = [
     _case("BatchNormalization", lambda keras: keras.BatchNormalization(axis=2), note="axis 2"),
     _case("LayerNormalization", lambda keras: keras.LayerNormalization()),
     _case("LayerNormalization", lambda keras: keras.LayerNormalization(axis=[2, 3], scale=False), note="two axes"),
+    _case("GroupNormalization", lambda keras: keras.GroupNormalization(2)),
+    _case("GroupNormalization", lambda keras: keras.GroupNormalization(-1, scale=False), LINE, note="one each"),
+    _case("UnitNormalization", lambda keras: keras.UnitNormalization()),
+    _case("UnitNormalization", lambda keras: keras.UnitNormalization(axis=1), note="axis 1"),
     _case("Rescaling", lambda keras: keras.Rescaling(1 / 127.5, offset=-1)),
     _case("Normalization", lambda keras: keras.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[1.0, 2, 3, 4])),
     _case("Normalization", lambda keras: keras.Normalization(), note="adapted"),
@@ -126,12 +132,33 @@ CASES = [
     _case("GaussianDropout", lambda keras: keras.GaussianDropout(0.5)),
     _case("AlphaDropout", lambda keras: keras.AlphaDropout(0.5)),
     _case("ActivityRegularization", lambda keras: keras.ActivityRegularization(0.1)),
+    *(
+        _case(name, lambda keras, name=name, given=given: getattr(keras, name)(*given))
+        for name, *given in (
+            ("RandomFlip",),
+            ("RandomRotation", 0.5),
+            ("RandomZoom", 0.5),
+            ("RandomTranslation", 0.5, 0.5),
+            ("RandomContrast", 0.5),
+        )
+    ),
     _case("Identity", lambda keras: keras.Identity()),
     _case("LSTM", lambda keras: keras.LSTM(5), LINE),
     _case("LSTM", lambda keras: keras.LSTM(5, return_sequences=True, use_bias=False), LINE, note="sequences"),
     _case("GRU", lambda keras: keras.GRU(5), LINE),
     _case("GRU", lambda keras: keras.GRU(5, reset_after=False, return_sequences=True), LINE, note="reset before"),
     _case("SimpleRNN", lambda keras: keras.SimpleRNN(5), LINE),
+    *(
+        _case(
+            name,
+            lambda keras, name=name: getattr(keras, name)(5, return_sequences=True),
+            LINE,
+            *[(5,)] * states,
+            note="first states",
+            call=lambda f, x: f(x[0], initial_state=list(x[1:])),
+        )
+        for name, states in (("LSTM", 2), ("GRU", 1), ("SimpleRNN", 1))
+    ),
     _case("SimpleRNN", lambda keras: keras.SimpleRNN(5, activation="relu", return_sequences=True), LINE, note="relu"),
     _case("GRU", lambda keras: keras.GRU(5, go_backwards=True, return_sequences=True), LINE, note="backwards"),
     _case("Bidirectional", lambda keras: keras.Bidirectional(keras.LSTM(5)), LINE),
