@@ -151,6 +151,14 @@ def test_what_cannot_be_written_is_said_before_the_work(net: Path, tmp_path: Pat
     assert "nowhere/a.png: cannot be written: there is no such folder" in capsys.readouterr().err
 
 
+def test_images_are_not_overwritten(net: Path, picture: Path, tmp_path: Path, capsys: Any) -> None:
+    before = picture.read_bytes()
+    for image in (picture, f"x={picture}"):
+        assert explained(net, image, "--preprocess", "unit", "-o", tmp_path / "." / "a.png") == 2
+        assert "a.png: an output would overwrite the input" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
 @pytest.mark.parametrize(("option", "name", "near"), [
     ("--method", "gradcam", "grad-cam"), ("--metric", "deletions", "deletion"), ("--layer", "Rely", "Relu"),
 ])  # fmt: skip

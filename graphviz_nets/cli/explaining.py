@@ -130,6 +130,9 @@ def explain(
     _usable(kind, chosen, output, raw, evaluate, as_json, asked)
     if not images:
         raise click.UsageError("name at least one IMAGE")
+    given = [Path(str(path).rpartition("=")[2]) if not path.exists() else path for path in images]
+    if output is not None and Path(output).resolve() in {path.resolve() for path in given}:
+        raise ConfigError("an output would overwrite the input", file=output)
     if output is not None and not Path(output).parent.is_dir():  # said before the work, not after it
         raise ConvertError("cannot be written: there is no such folder", path=output)
     options = _options(settings, chosen, raw)
