@@ -16,7 +16,7 @@ import pytest
 from graphviz_nets import api
 from graphviz_nets.cli import run
 from graphviz_nets.cli.explaining import explain
-from graphviz_nets.errors import ConvertError, RunError, meant
+from graphviz_nets.errors import ConvertError, LimitError, RunError, meant
 from graphviz_nets.explain import images, targets
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import method, options_of
@@ -70,6 +70,15 @@ def test_pictures_of_more_than_bytes_keep_their_greys(mode: str, tmp_path: Path,
     assert (np.asarray(images.open_image(tmp_path / "a.tiff", grey=True)) == grey).all()
     (found,) = images.batch([tmp_path / "a.tiff"], Preprocess(), (1, 3, 16, 16))
     assert (found == grey).all()
+
+
+@pytest.mark.parametrize("sides", [(10001, 10000), (20000, 20000)])
+def test_large_pictures_are_refused_without_a_warning(sides: tuple[int, int], tmp_path: Path, need: Need) -> None:
+    """Warnings are errors here: Pillow warns of half its limit, and fails beyond it."""
+    image = need("PIL.Image")
+    image.new("1", sides).save(tmp_path / "a.png")
+    with pytest.raises(LimitError, match="100,000,000 pixels"):
+        images.open_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("turn", [3, 6, 8])
