@@ -92,6 +92,13 @@ def test_a_photograph_is_upright(turn: int, tmp_path: Path, need: Need) -> None:
     assert (np.asarray(images.open_image(tmp_path / "a.png")) == pixels).all()
 
 
+def test_broken_exif_is_no_reason_to_warn(tmp_path: Path, need: Need) -> None:
+    image = need("PIL.Image")
+    broken = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03\0\0"
+    image.new("RGB", (5, 4)).save(tmp_path / "a.jpg", exif=broken)
+    assert images.open_image(tmp_path / "a.jpg").size == (5, 4)
+
+
 def test_arrays_of_no_numbers_are_refused(net: Path, tmp_path: Path, capsys: Any) -> None:
     import numpy as np
 

@@ -168,10 +168,8 @@ def open_image(path: Path, grey: bool = False) -> Any:
         raise MissingExtra("pillow", extra="run") from None
     too_large = LimitError(f"the image {path}", f"{LARGEST:,} pixels")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is our own
-            found = Image.open(path)
-        with found:
+        # Of broken EXIF data or the number of pixels a user need not hear: what matters is raised here.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as found:
             if found.width * found.height > LARGEST:
                 raise too_large
             upright = ImageOps.exif_transpose(found)
