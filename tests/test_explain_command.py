@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from graphviz_nets import api
-from graphviz_nets.cli import run
-from graphviz_nets.cli.explaining import explain
+from graphviz_nets.cli import explaining, run
 from graphviz_nets.errors import ConvertError, LimitError, RunError, meant
 from graphviz_nets.explain import images, targets
 from graphviz_nets.explain.explainer import Explainer
@@ -200,6 +199,19 @@ def test_many_methods_are_rows_of_a_picture(net: Path, picture: Path, tmp_path: 
     assert dark == [[True, True, False, True, False, True, False, True, False], [False, True, *[False] * 7]]
 
 
+def test_a_picture_of_too_many_images_is_refused_before_the_work(
+    net: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", np.ones((6, 3, 8, 8), "f4"))
+    monkeypatch.setattr(explaining, "PIXELS", 6 * 64 * 3)
+    given = [net, tmp_path / "x.npy", "--method", "saliency"]
+    assert explained(*given, "-o", tmp_path / "out.png") == 0
+    assert explained(*given, "--method", "lrp", "-o", tmp_path / "more.png") == 5
+    assert "OUT.html holds any number" in capsys.readouterr().err and not (tmp_path / "more.png").exists()
+
+
 def test_long_titles_are_cut(need: Need) -> None:
     np = need("numpy")
     need("PIL")
@@ -300,7 +312,7 @@ def test_commands_of_the_documentation_can_be_typed(page: str) -> None:
     typed = commands(page)
     assert len(typed) > 2
     for words in typed:
-        given = explain.make_context("explain", words).params
+        given = explaining.explain.make_context("explain", words).params
         assert given["images"] and (given["output"] or given["evaluate"] or given["metrics"])
         assert {*given["methods"]} <= {*method, "all"} and {*given["metrics"]} <= {*metric}
         assert given["labels"] or re.fullmatch(r"(top)?\d+", given["target"])
