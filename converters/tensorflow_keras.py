@@ -73,7 +73,7 @@ def open_keras(path: Path, data: bytes | None, options: Any) -> Model:
             config, about, store = _zip(path, data)
         else:
             config, about, store = _h5(path, data)
-    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, NotImplementedError) as fault:
+    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError) as fault:
         raise ParseError(f"the file is broken: {str(fault)[:200]}", path=str(path)) from None
     return to_model(config, path, options, store, about)
 
@@ -192,7 +192,7 @@ def _zip(path: Path, data: bytes | None) -> tuple[Any, int, Store]:
                 if isinstance(item, module.Group):
                     if name != "optimizer" and name.count("/") < 2 * DEEPEST:
                         waiting.append((name, item))
-                elif item is not None and item.dtype.kind in "fiu":
+                elif item is not None and hdf5.numeric(item):
                     blobs[name] = Blob(name, *hdf5.array(opened, item, path))
                 if len(blobs) + len(waiting) > MOST:
                     raise LimitError("arrays in the file", MOST)

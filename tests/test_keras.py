@@ -396,6 +396,35 @@ def test_links_and_outside_arrays_of_hdf5_are_refused(need: Any, tmp_path: Path)
             load(file)
 
 
+def test_numbers_of_no_known_type_and_broken_pieces_are_our_errors(need: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    module, file = need("h5py"), tmp_path / "net.h5"
+    odd = module.h5t.IEEE_F32LE.copy()
+    odd.set_ebias(1 << 31)
+    with module.File(file, "w") as out:
+        config = chain({"class_name": "Dense", "config": {"name": "d", "units": 64}})
+        out.attrs["model_config"], out.attrs["keras_version"] = json.dumps(config), "2.4.0"
+        group = out.create_group("model_weights/d")
+        group.attrs["weight_names"] = [b"kernel", b"bias"]
+        group.create_dataset(
+            "kernel", data=np.arange(256.0).reshape(4, 64).astype("f4"), chunks=(4, 64), compression="gzip"
+        )
+        space = module.h5s.create_simple((64,))
+        module.h5d.create(group.id, b"bias", odd, space)
+    with pytest.raises(ConvertError, match="no array of numbers"):
+        load(file)
+    with module.File(file, "a") as out:
+        del out["model_weights/d/bias"]
+        out["model_weights/d/bias"] = np.zeros(64, "f4")
+        where = out["model_weights/d/kernel"].id.get_chunk_info(0)
+    content = bytearray(file.read_bytes())
+    content[where.byte_offset + 4 : where.byte_offset + 12] = b"\xff" * 8
+    file.write_bytes(content)
+    with pytest.raises(ConvertError, match="is broken"):
+        load(file).graph.initializers["d/kernel"].bytes()
+
+
 def test_weights_of_another_shape_name_the_layer(need: Any, tmp_path: Path) -> None:
     h5py, np = need("h5py"), need("numpy")
     with h5py.File(tmp_path / "net.h5", "w") as out:

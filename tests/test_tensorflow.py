@@ -327,6 +327,13 @@ def test_a_function_that_calls_itself_is_not_opened_for_ever(need: Any) -> None:
     assert [n.op_type for n in model.graph.nodes] == ["Again"]
 
 
+def test_nodes_without_names_are_drawn(need: Any, tmp_path: Path) -> None:
+    need("tensorboard")
+    model = text_graph(node("x", "Placeholder") + node("", "Neg", "x") + node("", "Abs", "x"))
+    assert [item.id for item in model.graph.nodes] == ["Neg", "Abs"]
+    assert render(model, tmp_path / "a.svg").exists()
+
+
 def test_unknown_attributes_and_fields_are_read(need: Any) -> None:
     need("tensorboard")
     extra = 'attr { key: "odd" value { s: "yes" } } unheard_of { a: 1 }'
