@@ -64,6 +64,7 @@ DEEPEST = 64
 LONGEST = 1024
 """Bytes of an attribute's text that are kept, as TensorBoard keeps them."""
 LARGEST = 2 << 30
+MOST_RESULTS = 2 * MOST_NODES
 BATCH = "batch"
 """The name of an unknown first dimension."""
 
@@ -101,6 +102,8 @@ class Flat:
         while found in self.ids:
             found, number = f"{name}#{number}", number + 1
         self.ids.add(found)
+        if len(self.ids) > MOST_NODES:  # functions that call each other ask for any number, and calls may do nothing
+            raise LimitError("the number of nodes and calls with all calls inlined", MOST_NODES)
         return found
 
     def real(self, name: str) -> str:
@@ -140,8 +143,6 @@ def to_model(source: Source, path: Path, options: Any, signature: Signature | No
     if not nodes and library:
         _library(flat)
     ops = flat.ops
-    if len(ops) > MOST_NODES:
-        raise LimitError("the number of nodes with all calls inlined", MOST_NODES)
     for op in ops:
         op.inputs = [flat.real(name) for name in op.inputs]
         op.controls = list(
@@ -243,10 +244,10 @@ def _add(
     called = node.attr["f"].func.name if node.op in CALLS else node.op
     function = flat.library.get(called)
     node_id = flat.unique(name or node.op or "node")
-    if node.op in BODIES and len(calls) < DEEPEST and len(flat.ops) <= MOST_NODES:
+    if node.op in BODIES and len(calls) < DEEPEST:
         data = _opened(flat, node, node_id, (*above, *own), data, calls)
         place = (*above, *own)
-    if function is None or called in calls or len(calls) >= DEEPEST or len(flat.ops) > MOST_NODES:
+    if function is None or called in calls or len(calls) >= DEEPEST:
         if called in calls:
             flat.problems.append(f"{node_id}: {called} calls itself; it is not opened")
         flat.ops.append(Op(node_id, node.op, place, data, controls, node.attr, node.device))
@@ -382,6 +383,8 @@ def _built(
             by_id[base].outputs = max(by_id[base].outputs, int(index) + 1)
         elif name in by_id:
             by_id[name].outputs = max(by_id[name].outputs, 1)
+    if sum(op.outputs for op in ops) > MOST_RESULTS:  # a few bytes, ``x:9999999``, ask for as many
+        raise LimitError("the number of results of all nodes", MOST_RESULTS)
     inputs: list[str] = []
     values: dict[str, Value] = {}
     tensors: dict[str, Tensor] = {}

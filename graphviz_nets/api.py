@@ -304,12 +304,12 @@ def export_attribution(model: Model, method: str = "saliency") -> tuple[Model, s
     from graphviz_nets.explain.methods.cam import weights, with_map
     from graphviz_nets.explain.methods.gradients import WAYS
 
-    if method not in WAYS and method not in weights.rules:
+    if method not in WAYS and method not in weights:
         raise ConfigError(
             f"no gradient of {method!r}", key="--with-gradient", hint=f"one of {', '.join([*WAYS, *weights])}"
         )
     explainer = Explainer(model)
-    if method in weights.rules:
+    if method in weights:
         found, seed, result = with_map(explainer, method)
     else:
         found, backward = explainer.backward(WAYS[method])

@@ -15,6 +15,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class GraphvizNetsError(Exception):
     """Base of all errors: one line that says what is wrong, where, and what to do.
@@ -148,3 +150,17 @@ class LimitError(GraphvizNetsError):
         super().__init__(f"{what} is over the limit of {limit}", hint=hint)
         self.what = what
         self.limit = limit
+
+
+def meant(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a hint for a name that is not known: what is called nearly so, or something else to do.
+
+    Examples
+    --------
+    >>> meant("gradcam", ["saliency", "grad-cam"], "--list-methods lists them")
+    'did you mean grad-cam?'
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), 3)
+    return f"did you mean {', '.join(near)}?" if near else otherwise

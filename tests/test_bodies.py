@@ -14,7 +14,7 @@ from graphviz_nets.errors import LimitError
 from graphviz_nets.explain.runner import reference
 from graphviz_nets.graph import functions
 from graphviz_nets.graph.functions import flat
-from graphviz_nets.graph.ir import Model
+from graphviz_nets.graph.ir import Function, Graph, Model, Node
 from graphviz_nets.graph.proto import to_proto
 from graphviz_nets.verify import difference
 
@@ -113,6 +113,13 @@ def test_functions_that_call_themselves_or_explode_are_held(monkeypatch: pytest.
     monkeypatch.setattr(functions, "NODES", 5_000)
     with pytest.raises(LimitError):
         flat(many)
+    bodies = [
+        Function(f"f{k}", "my", Graph(nodes=tuple(Node(f"f{k - 1}", domain="my", id=c) for c in "ab" if k)))
+        for k in range(30)
+    ]
+    calls = Model(Graph(nodes=(Node("f29", domain="my", id="c"),)), functions=tuple(bodies))
+    with pytest.raises(LimitError, match="calls replaced"):  # of functions that do nothing
+        flat(calls)
 
 
 def test_a_loops_layers_cost_as_often_as_they_run() -> None:

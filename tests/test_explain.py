@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import warnings
@@ -689,7 +690,7 @@ def test_explain_writes_every_kind_of_file(digit: tuple[Path, Path], tmp_path: P
     done = command(*common, "--method", "saliency", "--method", "lrp", "-o", tmp_path / "a.png", "--target", "3")
     assert done.returncode == 0
     with Image.open(tmp_path / "a.png") as sheet:
-        assert sheet.size == (8 + 5 * 120, 22 + 8 + 2 * 120)  # enlarged four times, with titles
+        assert sheet.size == (8 + 5 * 120, 8 + 2 * (22 + 120))  # enlarged four times, with titles
     (tmp_path / "labels.txt").write_text("\n".join(f"<b>digit {k}</b>" for k in range(10)))
     done = command(*common, "--labels", tmp_path / "labels.txt", "--target", "digit 3", "-o", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
@@ -777,8 +778,9 @@ def test_the_gallery_is_whole(digit: tuple[Path, Path]) -> None:
     from graphviz_nets.explain.gallery import Explained, Map, page
 
     maps = [Map("lrp", np.ones((2, 2)), True, "words <b>")]
-    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0)], maps, "<i>")
+    one = Explained("<script>", np.zeros((2, 2, 3), "u1"), [("a", 1.0), ("b", 0.5), ("c", -9.0)], maps, "<i>")
     text = page("</style>", "about", [one])
+    assert re.findall(r'data-share="(.*?)"', text) == ["100", "50", "0"]
     assert (
         text.count("<script>") == 1
         and text.count("</style>") == 1

@@ -222,6 +222,15 @@ def test_pointing(box: Any, tolerance: float, hit: float, net: Any, need: Need) 
     assert found.values.tolist() == [hit, hit]
 
 
+def test_an_empty_map_points_at_nothing(net: Any, need: Need) -> None:
+    """The first of equal places is a corner, which is in this box."""
+    np = need("numpy")
+    _, x, e, seed, _ = net
+    maps = np.zeros((2, 16, 14))
+    maps[1, 1, 2] = 1
+    assert metrics.pointing_game(e, x.numpy(), seed, maps, [(0, 0, 5, 5)] * 2).values.tolist() == [0, 1]
+
+
 # Spoiled models ---------------------------------------------------------------------------------------------------
 
 

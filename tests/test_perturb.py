@@ -405,13 +405,66 @@ def test_each_kind_of_detector_is_read(kind: str, need: Need) -> None:
         assert np.allclose(face, np.array(SCORES)[:, 1] * (0.5 if kind == "yolo" else 1), atol=1e-6)
         assert targets.nearest(one, label=1) == (0, 1)
         assert targets.nearest(one, (38, 8, 58, 28), 1) == (1, 1)
-    if targets.KINDS[kind].element is None:
+    if targets.KINDS[kind].factors is None:
         with pytest.raises(ConfigError, match="priors"):
             targets.score_of(e, x, how)
         return
     name, seed = targets.score_of(e, x, how, (38, 8, 58, 28), 1)
     other = Explainer(e.model, target=name)
-    assert np.allclose((other.scores(x) * seed).reshape(2, -1).sum(1), 0.7) and seed.sum() == 2
+    # Of YOLO objectness and class are weighed with each other: twice 0.5 * 0.7.
+    assert np.allclose((other.scores(x) * seed).reshape(2, -1).sum(1), 0.7)
+    assert (seed != 0).sum() == (4 if kind == "yolo" else 2)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["logits", "probabilities"])
+def test_the_score_of_yolo_is_objectness_times_class(inside: bool, need: Need) -> None:
+    """A head as YOLO v5's, against autograd: of logits before the sigmoid their sum, of probabilities their product."""
+    np, torch = need("numpy"), need("torch")
+    need("onnxruntime")
+    torch.manual_seed(3)
+    conv = torch.nn.Conv2d(3, 2 * 7, 3, stride=4, padding=1)
+
+    class Head(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = conv
+
+        def raw(self, x: Any) -> Any:
+            return self.conv(x).reshape(len(x), 2, 7, 4, 8).permute(0, 1, 3, 4, 2).reshape(len(x), 64, 7)
+
+        def forward(self, x: Any) -> Any:
+            y = self.raw(x).sigmoid()
+            return y if inside else torch.cat([y[..., :4] * 32, y[..., 4:]], 2)
+
+    head, x = Head().eval(), torch.randn(2, 3, 16, 32)
+    e = Explainer(exported(head, x))
+    how = targets.detector(e)
+    name, seed = targets.score_of(e, x.numpy(), how)
+    assert how.kind == "yolo" and (name == how.outputs[0]) is not inside
+    with torch.no_grad():
+        found = head(x)
+        numbers, classes = np.divmod((found[..., 4:5] * found[..., 5:]).reshape(2, -1).argmax(1).numpy(), 2)
+    wanted = torch.zeros_like(x)
+    for k, (number, label) in enumerate(zip(numbers, classes, strict=True)):
+        one = x[k : k + 1].clone().requires_grad_()
+        rows = (head.raw(one) if inside else head(one))[0, number]
+        score = rows[4] + rows[5 + label] if inside else rows[4] * rows[5 + label]
+        (wanted[k],) = torch.autograd.grad(score, one)[0]
+    assert (seed != 0).sum() == 4
+    back = Explainer(e.model, target=name).gradient(x.numpy(), seed)
+    assert np.abs(back - wanted.numpy()).max() <= 1e-6 * np.abs(wanted.numpy()).max()
+
+
+def test_a_box_of_yolo_is_no_class_of_several(need: Need) -> None:
+    """RISE weighs masks by the box's score itself: a softmax over boxes, or over their pixels, would mean nothing."""
+    np = need("numpy")
+    need("onnxruntime")
+    e = saying("yolo8")
+    name, seed = targets.score_of(e, np.zeros((1, 3, 32, 64), "f4"), targets.detector(e), (38, 8, 58, 28), 1)
+    other = Explainer(e.model, target=name)
+    other.exclusive = False
+    for one in (other, other.of(e.model)):
+        assert perturb.weighed(one, np.zeros((1, 3, 32, 64), "f4"), seed, probability=True) == pytest.approx(0.7)
 
 
 def test_similarity_is_d_rises(need: Need) -> None:
@@ -532,6 +585,56 @@ def test_ssds_rows_come_from_its_priors(need: Need) -> None:
     other = Explainer(e.model, target=name)
     assert name != "mbox_conf_flatten" and other.scores(x).shape == seed.shape
     assert other.gradient(x, seed).any()
+
+    found_by_itself = Explainer(targets.proposals(model))
+    how = targets.detector(found_by_itself)
+    assert how.kind == "pairs"
+    (same_boxes,) = targets.detections(found_by_itself, x, how)
+    assert np.abs(same_boxes.boxes - priors.boxes).max() <= 1e-2 and np.array_equal(same_boxes.classes, priors.classes)
+    again, weights = targets.score_of(found_by_itself, x, how)
+    assert again == name and np.array_equal(weights, seed)
+
+
+@pytest.mark.parametrize("share", ["true", "false"])
+def test_proposals_of_a_detection_output(share: str, tmp_path: Path, need: Need) -> None:
+    """Whatever its code, boxes are those of the rows; with boxes of each class's own, the model stays as it is."""
+    np = need("numpy")
+    need("onnxruntime")
+    places = 4 if share == "true" else 12
+    text = f"""
+        input: "data" input_shape {{ dim: 1 dim: 3 dim: 16 dim: 16 }}
+        layer {{ name: "c" type: "Convolution" bottom: "data" top: "c"
+          convolution_param {{ num_output: {places} kernel_size: 4 stride: 4 }} }}
+        layer {{ name: "loc" type: "Flatten" bottom: "c" top: "loc" }}
+        layer {{ name: "d" type: "Convolution" bottom: "data" top: "d"
+          convolution_param {{ num_output: 3 kernel_size: 4 stride: 4 }} }}
+        layer {{ name: "p" type: "Permute" bottom: "d" top: "p"
+          permute_param {{ order: 0 order: 2 order: 3 order: 1 }} }}
+        layer {{ name: "r" type: "Reshape" bottom: "p" top: "r" reshape_param {{ shape {{ dim: 0 dim: -1 dim: 3 }} }} }}
+        layer {{ name: "s" type: "Softmax" bottom: "r" top: "s" softmax_param {{ axis: 2 }} }}
+        layer {{ name: "conf" type: "Flatten" bottom: "s" top: "conf" }}
+        layer {{ name: "prior" type: "PriorBox" bottom: "c" bottom: "data" top: "prior"
+          prior_box_param {{ min_size: 6 }} }}
+        layer {{ name: "out" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "prior" top: "out"
+          detection_output_param {{ num_classes: 3 share_location: {share} background_label_id: 0
+            nms_param {{ nms_threshold: 0.9 }} code_type: CORNER_SIZE keep_top_k: 50 }} }}
+    """
+    (tmp_path / "ssd.prototxt").write_text(text)
+    model = api.load(tmp_path / "ssd.prototxt", random_weights=0, deploy=True)
+    opened = targets.proposals(model)
+    if share == "false":
+        assert opened is model
+        return
+    x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype("f4")
+    rows, e = Explainer(model), Explainer(opened)
+    best = [targets.detections(one, x, targets.detector(one)) for one in (rows, e)]
+    for row, proposal in zip(*best, strict=True):
+        (k, label), (number, other) = targets.nearest(row), targets.nearest(proposal)
+        assert label == other and np.allclose(row.boxes[k], proposal.boxes[number], atol=1e-5)
+        assert row.scores[k, label] == pytest.approx(proposal.scores[number, other], abs=1e-6)
+    name, seed = targets.score_of(e, x, targets.detector(e))
+    assert name == "r" and (seed.sum((1, 2)) == 1).all()
+    assert targets.proposals(opened) is opened
 
 
 def test_a_segmentation_where_it_is_predicted(need: Need) -> None:

@@ -19,12 +19,20 @@ import pytest
 from graphviz_nets.api import load, render, save, summary
 from graphviz_nets.cli import run
 from graphviz_nets.config import Options
-from graphviz_nets.converters import tensorflow_files
+from graphviz_nets.converters import tensorflow_files, tensorflow_graph
 from graphviz_nets.converters.tensorflow_files import kind_of, records
 from graphviz_nets.converters.tensorflow_graph import parts
 from graphviz_nets.converters.tensorflow_names import plain, renamed
 from graphviz_nets.drawing.diagram import Plan, boxes, diagram
-from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra, ParseError, UnknownFormat
+from graphviz_nets.errors import (
+    ConfigError,
+    ConvertError,
+    GraphvizNetsError,
+    LimitError,
+    MissingExtra,
+    ParseError,
+    UnknownFormat,
+)
 from graphviz_nets.explain.runner import Runner
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Graph, Model, Node
@@ -332,6 +340,28 @@ def test_nodes_without_names_are_drawn(need: Any, tmp_path: Path) -> None:
     model = text_graph(node("x", "Placeholder") + node("", "Neg", "x") + node("", "Abs", "x"))
     assert [item.id for item in model.graph.nodes] == ["Neg", "Abs"]
     assert render(model, tmp_path / "a.svg").exists()
+
+
+@pytest.mark.parametrize("inner", ["", 'node_def { name: "q" op: "Neg" input: "v" }'])
+def test_functions_that_ask_for_any_number_of_nodes_hit_a_limit(need: Any, monkeypatch: Any, inner: str) -> None:
+    """Each of 20 functions calls the one before ten times; those of the first may do nothing at all."""
+    need("tensorboard")
+    monkeypatch.setattr(tensorflow_graph, "MOST_NODES", 5000)
+    functions = ""
+    for k in range(20):
+        body = "".join(f'node_def {{ name: "n{j}" op: "f{k - 1}" input: "v" }}' for j in range(10)) if k else inner
+        functions += f"""function {{
+          signature {{ name: "f{k}" input_arg {{ name: "v" type: DT_FLOAT }}
+                      output_arg {{ name: "r" type: DT_FLOAT }} }}
+          {body} ret {{ key: "r" value: "v" }} }}"""
+    with pytest.raises(LimitError, match="all calls inlined is over the limit of 5000"):
+        text_graph(node("x", "Placeholder") + node("y", "f19", "x") + f"library {{ {functions} }}")
+
+
+def test_a_result_of_any_number_hits_a_limit(need: Any) -> None:
+    need("tensorboard")
+    with pytest.raises(LimitError, match="results of all nodes"):
+        text_graph(node("x", "Placeholder") + node("s", "Unheard", "x") + node("y", "Neg", "s:9999999"))
 
 
 def test_unknown_attributes_and_fields_are_read(need: Any) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from graphviz_nets.cli.commands import input_options, open_model, read_input, say
+from graphviz_nets.cli.commands import input_options, read_input, say
 from graphviz_nets.cli.work import Work
-from graphviz_nets.errors import ConfigError
+from graphviz_nets.errors import ConfigError, ConvertError, meant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,16 +116,18 @@ def explain(
 
     NAME=FILE gives the files of each input of a model that has several; what is said of each goes into an .npz file.
     """
-    from graphviz_nets.explain.methods import method
+    from graphviz_nets.explain.methods import LAYERED, method
     from graphviz_nets.explain.metrics import metric
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
     for name in chosen:
         if method.find("", name) is None:
-            raise ConfigError(f"no method {name!r}", key="--method", hint=f"one of {', '.join(method)}, all")
+            hint = meant(name, method, f"one of {', '.join(method)}, all")
+            raise ConfigError(f"no method {name!r}", key="--method", hint=hint)
     for name in metrics:
         if metric.find("", name) is None:
-            raise ConfigError(f"no metric {name!r}", key="--metric", hint=f"one of {', '.join(metric)}")
+            hint = meant(name, metric, f"one of {', '.join(metric)}")
+            raise ConfigError(f"no metric {name!r}", key="--metric", hint=hint)
     evaluate = evaluate or bool(metrics)
     kind = Path(output or "").suffix.lower()
     asked["relevant"] = kind == ".csv"
@@ -145,11 +147,17 @@ def explain(
         raise click.UsageError("--box says what is explained: without --against, --predicted and --of")
     if not images:
         raise click.UsageError("name at least one IMAGE")
+    if output is not None and not Path(output).parent.is_dir():  # said before the work, not after it
+        raise ConvertError("cannot be written: there is no such folder", path=output)
     options = _options(settings, chosen, raw)
     source = {name: asked[name] for name in signature(read_input).parameters if name in asked}
-    work = Work(open_model(**source, deploy=asked["phase"] == "test"), images, asked)
-    if (kind == ".npz") != (work.together is not None) or (work.together is not None and evaluate):
-        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each, and only that is")
+    work = Work(read_input(**source, deploy=asked["phase"] == "test"), images, asked)
+    mapped = work.seen is not None and set(chosen) <= LAYERED and kind != ".csv"  # of the image alone
+    if work.together is None and kind == ".npz":
+        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each")
+    if work.together is not None and (evaluate or not (kind == ".npz" or mapped)):
+        raise click.UsageError("of several inputs, an .npz file holds what is said of each; class activation maps are "
+                               "of the image alone: .png, .npy and .html hold them, too")  # fmt: skip
     if kind in (".png", ".html"):
         work.check_pictures()
     if kind == ".csv":
@@ -161,6 +169,9 @@ def explain(
             _report(report, as_json)
         if output is not None:
             WRITERS[kind](Path(output), work, raw, report)
+    if asked["verbose"]:
+        for k, name in enumerate(work.names):
+            say(f"{name}: {work.explained(k)}")
     if not asked["quiet"]:
         for note in dict.fromkeys(work.notes):
             say(f"note: {note}")
@@ -237,7 +248,7 @@ def _npy(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> No
 
 
 def _npz(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> None:
-    """Write an array for each input, in the input's shape; of several methods METHOD/INPUT."""
+    """Write an array for each input, in the input's shape, or the map of the image; of several methods METHOD/INPUT."""
     import io
     import zipfile
 
@@ -245,10 +256,9 @@ def _npz(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> No
 
     from graphviz_nets.files import write
 
-    assert work.together is not None
     parts = {
         f"{name}/{part}" if len(work.found) > 1 else part: values
-        for name, attribution in work.found.items() for part, values in work.together.unpack(attribution).items()
+        for name, attribution in work.found.items() for part, values in work.parts(name, attribution).items()
     }  # fmt: skip
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:  # numpy's own savez cannot have an array called file
@@ -259,19 +269,18 @@ def _npz(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> No
 
 
 def _png(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> None:
-    """Write a row an image: the image, then each method's map alone and over it."""
+    """Write for each image rows of itself, then of a few methods each map alone and over it."""
     from graphviz_nets.explain.heatmap import coloured, overlaid, png, sheet
     from graphviz_nets.files import write
 
     maps = {name: work.maps(name, attribution) for name, attribution in work.found.items()}
-    rows = []
+    names, rows, titles = list(maps), [], []
     for k, picture in enumerate(work.pictures()):
-        row = [picture]
-        for name, values in maps.items():
-            signed = _signed(name, values[k])
-            row += [coloured(values[k], signed), overlaid(picture, values[k], signed)]
-        rows.append(row)
-    titles = ["", *(title for name in maps for title in (name, ""))] if len(maps) > 1 else []
+        for start in range(0, len(names), ACROSS):
+            some = names[start : start + ACROSS]
+            looks = [(maps[name][k], _signed(name, maps[name][k])) for name in some]
+            rows.append([picture, *(one for look in looks for one in (coloured(*look), overlaid(picture, *look)))])
+            titles.append([work.explained(k) if start == 0 else "", *(text for name in some for text in (name, ""))])
     write(path, png(sheet(rows, titles)))
 
 
@@ -291,4 +300,6 @@ def _html(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> N
     write(path, page(work.title, about, shown, more, style).encode())
 
 
+ACROSS = 4
+"""Methods in a row of a picture."""
 WRITERS = {".png": _png, ".npy": _npy, ".npz": _npz, ".html": _html}

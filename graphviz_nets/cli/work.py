@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from graphviz_nets.errors import ConfigError, ConvertError
+from graphviz_nets.cli.commands import Input, open_input
+from graphviz_nets.errors import ConfigError, ConvertError, RunError, meant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +32,20 @@ LONGEST = 1 << 24
 class Work:
     """A model and images, ready to be explained in batches."""
 
-    def __init__(self, model: Model, paths: Sequence[Path], asked: Mapping[str, Any]) -> None:
+    def __init__(self, given: Input, paths: Sequence[Path], asked: Mapping[str, Any]) -> None:
         from graphviz_nets import api
         from graphviz_nets.explain import images as pictures
         from graphviz_nets.explain.explainer import Explainer
         from graphviz_nets.explain.layers import find
         from graphviz_nets.explain.relevance import values_by_id
+        from graphviz_nets.explain.runner import must_run
+        from graphviz_nets.explain.targets import proposals
         from graphviz_nets.explain.together import together
         from graphviz_nets.graph.preprocess import Preprocess
 
+        model = open_input(given)
+        must_run(model)
+        paths = paths if any("=" in str(path) for path in paths) else pictures.files(paths)
         arrays = all(path.suffix.lower() == ".npy" for path in paths)
         preprocess = asked["preprocess"]
         record = api.preprocess_of(preprocess) if preprocess is not None else pictures.record_of(model)
@@ -48,6 +56,7 @@ class Work:
         if preprocess in pictures.PRESETS:
             self.record = pictures.fitted(self.record, model)
         self.together: Together | None = None
+        self.seen: str | None = None
         if named := _named(model, paths):
             parts = {
                 part: pictures.batch(files, self.record, model.graph.value(part).shape or ())
@@ -55,35 +64,41 @@ class Work:
             }
             self.together = together(model, {part: array.shape[1:] for part, array in parts.items()})
             model = self.together.model
+            self.seen = next((part for part, array in parts.items() if array.ndim > 2), None)
         name = next((n for n in model.graph.inputs if len(model.graph.value(n).shape or ()) > 1), None)
         if name is None:
-            raise ConfigError("the model has no input for images")
+            raise ConfigError("the model has no input for images", hint="explain needs one of two axes or more")
         shape = model.graph.value(name).shape or ()
         self.x = self.together.pack(parts) if self.together else pictures.batch(paths, self.record, shape)
+        self.inputs: Array = parts[self.seen] if self.seen else self.x
         wanted = min(asked["batch_size"], len(self.x))
         # A Caffe net's batch is a setting of the file, not of the net.
         if model.framework == "caffe" and shape[0] != wanted and not self.together:
-            shapes = {name: (None, (wanted, *self.x.shape[1:]))}
-            model = _reopened(asked, shapes)
+            shapes = {**given.options.input_shapes, name: (None, (wanted, *self.x.shape[1:]))}
+            model = api.load(given.path, replace(given.options, input_shapes=shapes), data=given.data)
+        self.box: str | None = asked["box"]
+        proposed = model if asked["value"] else proposals(model)
+        if proposed is not model:  # rows of detections have no scores of their own
+            model, self.box = proposed, self.box or "best"
         fixed = model.graph.value(name).shape or ()
         first = fixed[0] if isinstance(fixed[0], int) else wanted
         self.values = values_by_id(model) if asked["relevant"] else {}
         kept = list(self.values.values()) or [find(model, layer) for layer in asked["layers"]]
         sizes = {name: (first, *self.x.shape[1:])}
         about = None if asked["value"] is None else find(model, asked["value"], "--of")
-        self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept)
-        self.names = [path.name for path in paths] if not arrays and not named else [f"{k}" for k in range(len(self.x))]
+        self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept, seen=self.seen)
+        self.names = [f"{k}" for k in range(len(self.x))] if named else _names(paths)
         self.title = model.name or Path(asked["source"]).name
         self.labels = _labels(asked["labels"])
         self.notes: list[str] = []
         self.quiet = bool(asked["quiet"])
         self.scores = self.explainer.scores(self.x)
+        self._check_scores()
         self.target = self.classes(asked["target"])
         self.against = None if asked["against"] is None else self.classes(asked["against"])
         self.found: dict[str, Array] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self.predicted = bool(asked["predicted"])
-        self.box = asked["box"]
         self.boxes: dict[str, Any] = {}
         self.row: Array | None = None
         if self.box is not None:
@@ -97,20 +112,33 @@ class Work:
             if target != "top1":
                 raise ConfigError(f"{self.explainer.target!r} has no classes", key="--target", hint="leave it out")
             return 0
-        if target.isdigit():
+        if target.isdecimal():
             return int(target)
-        if target.removeprefix("top").isdigit():
+        if target.removeprefix("top").isdecimal():
             return ranked(self.scores, target)
         low = target.lower()
-        exact = [k for k, label in enumerate(self.labels) if label.lower() == low]
+        names = [[label.lower(), *_names_in(label)] for label in self.labels]
+        exact = [k for k, known in enumerate(names) if low in known]
         found = exact or [k for k, label in enumerate(self.labels) if low in label.lower()]
         if len(found) == 1:
             return found[0]
         if not self.labels:
             raise ConfigError(f"{target!r} is a label, and there are no labels", key="--target", hint="--labels FILE")
+        if not found:
+            raise ConfigError(f"no label holds {target!r}", key="--target",
+                              hint=meant(low, chain(*names), "a class's number, its label, or top1"))  # fmt: skip
         near = ", ".join(self.labels[k] for k in found[:5])
-        what = f"{target!r} may be {near}" if found else f"no label holds {target!r}"
-        raise ConfigError(what, key="--target")
+        raise ConfigError(f"{target!r} may be {near}", key="--target", hint="name one, or its number")
+
+    def _check_scores(self) -> None:
+        """Raise a RunError where the model says nothing, and note where the labels are not those of its classes."""
+        import numpy as np
+
+        bad = [name for name, row in zip(self.names, self.scores, strict=False) if np.isnan(row).any()]
+        if bad:
+            raise RunError(f"the model's result is NaN for {', '.join(bad[:5])}", hint="see --preprocess")
+        if self.labels and self.box is None and self.scores.ndim > 1 and self.scores.shape[1] != len(self.labels):
+            self.notes.append(f"--labels has {len(self.labels)} lines, and the model {self.scores.shape[1]} classes")
 
     def _turn_to_box(
         self, model: Model, sizes: Mapping[str, Any], kept: Sequence[str], asked: Mapping[str, Any]
@@ -125,9 +153,10 @@ class Work:
         priors = None if asked["priors"] is None else load_array(asked["priors"])
         how = targets.detector(self.explainer, asked["detector"] or "", priors=priors)
         self.boxes = {"box": box, "label": label, "how": how}
-        if targets.KINDS[how.kind].element is not None:
+        if targets.KINDS[how.kind].factors is not None:
             name, self.row = targets.score_of(self.explainer, self.x, how, box, label)
             self.explainer = Explainer(model, name, sizes, asked["provider"], layers=kept)
+            self.explainer.exclusive = False
 
     def seed(self, some: slice) -> Array:
         """Return what weighs the target's elements for some of the images."""
@@ -149,8 +178,7 @@ class Work:
 
         for name in chosen:
             given = ({**QUICK.get(name, {}), **options[name]}) if skip else options[name]
-            if skip and given:
-                self.notes.append(f"{name} with {', '.join(f'{key}={value}' for key, value in given.items())}")
+            about = ", ".join(f"{key}={value}" for key, value in given.items()) if skip else ""
             try:
                 if name == "d-rise":
                     given |= self.boxes
@@ -159,6 +187,8 @@ class Work:
                                       hint="d-rise can explain them")  # fmt: skip
                 self.found[name] = self.run(name, self.explainer, self.x, given)
                 self.options[name] = given
+                if about:
+                    self.notes.append(f"{name} with {about}")
             except GraphvizNetsError as fault:
                 if not skip:
                     raise
@@ -191,11 +221,13 @@ class Work:
         """Return what the metrics say of all maps that were found."""
         from graphviz_nets.explain.evaluation import evaluate
 
-        box = None if self.box is None else _box(self.box)
+        box = _box(self.box)
         boxes = None if box is None else [box] * len(self.x)
         maps = {name: self.maps(name, attribution) for name, attribution in self.found.items()}
         self.explainer.track = self.bar
-        return evaluate(self.explainer, self.x, self.seed(slice(None)), maps, self.again, boxes, metrics)
+        report = evaluate(self.explainer, self.x, self.seed(slice(None)), maps, self.again, boxes, metrics)
+        self.notes += [f"{name} is left out: {why}" for name, why in report["left_out"].items()]
+        return report
 
     def bar(self, steps: Sequence[Any], label: str) -> Iterator[Any]:
         if self.quiet or len(steps) < 2 or not sys.stderr.isatty():
@@ -230,11 +262,11 @@ class Work:
     @property
     def axis(self) -> int:
         """The axis of the images' channels."""
-        return 1 if self.explainer.image is None else self.explainer.image.axis
+        return 1 if self.explainer.view is None else self.explainer.view.axis
 
     def check_pictures(self) -> None:
         """Raise a ConfigError where the input is no image, which could not be shown."""
-        image = self.explainer.image
+        image = self.explainer.view
         if image is None or len(image.grid) != 2:
             raise ConfigError(
                 f"an input of {self.x.shape[1:]} is no picture", key="-o", hint="OUT.npy holds the numbers"
@@ -244,7 +276,14 @@ class Work:
         """Return the images as the model sees them."""
         from graphviz_nets.explain.heatmap import shown
 
-        return shown(self.x, self.axis, self.record.channels)
+        return shown(self.inputs, self.axis, self.record.channels)
+
+    def parts(self, name: str, attribution: Array) -> dict[str, Array]:
+        """Return what is said of each of several inputs; maps of layers are of the one that is seen."""
+        from graphviz_nets.explain.methods import LAYERED
+
+        assert self.together is not None
+        return {str(self.seen): attribution} if name in LAYERED else self.together.unpack(attribution)
 
     def maps(self, name: str, attribution: Array) -> Array:
         """Return (images, H, W) maps."""
@@ -253,9 +292,20 @@ class Work:
         return heat(name, attribution, self.axis)
 
 
-def _box(text: str) -> tuple[float, ...] | None:
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each image: that of its file, and its number where a file holds several."""
+    from graphviz_nets.explain.images import load_array
+
+    found = []
+    for path in paths:
+        number = len(load_array(path)) if path.suffix.lower() == ".npy" else 1
+        found += [path.name] if number == 1 else [f"{path.name} {k}" for k in range(number)]
+    return found
+
+
+def _box(text: str | None) -> tuple[float, ...] | None:
     """Return left, top, right and bottom; None for the best box."""
-    if text == "best":
+    if text is None or text == "best":
         return None
     try:
         left, top, right, bottom = (float(part) for part in text.split(","))
@@ -282,13 +332,15 @@ def _named(model: Model, paths: Sequence[Path]) -> dict[str, list[Path]]:
     return found
 
 
-def _reopened(source: Mapping[str, Any], shapes: dict[str, Any]) -> Model:
-    from graphviz_nets import api
-    from graphviz_nets.config import Options
+def _names_in(label: str) -> list[str]:
+    """Return the names in a label, in small letters.
 
-    options = Options(source=source["format_"], phase=source["phase"], stages=source["stages"], level=source["level"],
-                      net=source["net"], weights=source["weights"], input_shapes=shapes, deploy=True)  # fmt: skip
-    return api.load(source["source"], options)
+    Examples
+    --------
+    >>> _names_in("n02123045 tabby, tabby cat")
+    ['tabby', 'tabby cat']
+    """
+    return [name.strip() for name in re.sub(r"^n\d{8}\s", "", label).lower().split(",")]
 
 
 def _labels(path: Path | None) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.metrics import BETTER, metric
+from graphviz_nets.explain.metrics import BETTER, Measure, metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +64,8 @@ def evaluate(
     -------
     dict
         ``images``, their number; ``metrics``, by name which is ``better`` and what it is ``about``; ``methods``, by
-        method and metric the ``mean``, the ``values`` of each image, and the mean ``curve`` with its places ``at``.
-        All of it is plain data for JSON.
+        method and metric the ``mean``, the ``values`` of each image, and the mean ``curve`` with its places ``at``;
+        ``left_out``, why metrics that were not named cannot be taken here. All of it is plain data for JSON.
 
     Raises
     ------
@@ -73,31 +73,41 @@ def evaluate(
         For an unknown metric, or one that lacks what it needs.
     """
     given = {"again": rerun, "boxes": boxes}
-    needs = {name: set(inspect.signature(rule).parameters) & set(given) for name, rule in metric.rules.items()}
-    able = [name for name in metric if all(given[need] is not None for need in needs[name])]
+    known = {name: set(inspect.signature(rule).parameters) for name, rule in metric.rules.items()}
+    lacking = {name: [need for need in given if need in known[name] and given[need] is None] for name in metric}
     for name in metrics:
         if name not in metric.rules:
             raise ConfigError(f"no metric {name!r}", hint=f"one of {', '.join(metric)}")
-        if name not in able:
-            raise ConfigError(f"{name} lacks what it needs", hint="boxes, or a function that runs the method again")
+        if lacking[name]:
+            raise ConfigError(f"{name} lacks what it needs", hint=" and ".join(NEEDS[need] for need in lacking[name]))
     found: dict[str, dict[str, Any]] = {method: {} for method in maps}
-    for name in metrics or able:
-        known = set(inspect.signature(metric.rules[name]).parameters)
-        chosen = {key: value for key, value in options.items() if key in known}
-        for method, values in maps.items():
-            if "again" in known and rerun is not None:
-                chosen["again"] = lambda other, images, method=method: rerun(method, other, images)
-            if "boxes" in known:
-                chosen["boxes"] = boxes
-            one = metric.rules[name](e, x, seed, values, **chosen)
-            found[method][name] = {"mean": float(one.values.mean()), "values": one.values.tolist()}
-            if one.curves is not None and one.at is not None:
-                found[method][name] |= {"at": one.at.tolist(), "curve": one.curves.mean(0).tolist()}
-    about = {
-        name: {"better": BETTER[name], "about": (metric.rules[name].__doc__ or "").partition("\n")[0]}
-        for name in metrics or able
-    }
-    return {"images": len(x), "metrics": about, "methods": found}
+    about, left_out = {}, {}
+    for name in metrics or [name for name in metric if not lacking[name]]:
+        chosen = {key: value for key, value in {**options, "boxes": boxes}.items() if key in known[name]}
+        try:
+            for method, values in maps.items():
+                if "again" in known[name] and rerun is not None:
+                    chosen["again"] = lambda other, images, method=method: rerun(method, other, images)
+                found[method][name] = _plain(metric.rules[name](e, x, seed, values, **chosen))
+        except ConfigError as fault:  # there is nothing of its kind to measure here
+            if metrics:
+                raise
+            left_out[name] = str(fault)
+            continue
+        about[name] = {"better": BETTER[name], "about": (metric.rules[name].__doc__ or "").partition("\n")[0]}
+    return {"images": len(x), "metrics": about, "methods": found, "left_out": left_out}
+
+
+NEEDS = {"again": "it runs the method again", "boxes": "a box of what is explained: --box L,T,R,B"}
+"""What a metric may need, beside the maps."""
+
+
+def _plain(one: Measure) -> dict[str, Any]:
+    """Return what a metric finds as data for JSON."""
+    found = {"mean": float(one.values.mean()), "values": one.values.tolist()}
+    if one.curves is not None and one.at is not None:
+        found |= {"at": one.at.tolist(), "curve": one.curves.mean(0).tolist()}
+    return found
 
 
 def best(report: Report, name: str) -> set[str]:

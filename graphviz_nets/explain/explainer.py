@@ -45,6 +45,9 @@ class Explainer:
     wrt : str, optional
         The value that is explained; by default the first input of floating point. Of a language model, whose input are
         numbers of words, the value behind the embedding.
+    seen : str, optional
+        The value whose places maps of layers show; by default the input. Of inputs that were put together (see
+        :func:`graphviz_nets.explain.together.together`) the one that is an image.
     layers : sequence of str
         Values whose maps weigh the places of an image (see :mod:`graphviz_nets.explain.cam`); by default the last one
         before the pooling. :func:`graphviz_nets.explain.layers.find` gives the value of a layer's or module's name.
@@ -60,10 +63,15 @@ class Explainer:
         gradient work for that, too.
     input : str
         The input that ``x`` is.
+    seen : str
+        The value whose places maps of layers show.
     wrt : str
         The value that is explained.
     notes : list of str
         What the user should know of a result.
+    exclusive : bool
+        Whether the target's elements, where the model ends with scores, are classes of which one is true, so that a
+        softmax makes probabilities of them. The scores of a detector's boxes are not.
     track : function
         Called as ``track(steps, label)`` on the steps of long work; returns them, and may show how far it is.
 
@@ -88,17 +96,19 @@ class Explainer:
         threads: int = 0,
         wrt: str | None = None,
         layers: Sequence[str] = (),
+        seen: str | None = None,
     ) -> None:
         self.target = target or _logits(model)
         self.options: dict[str, Any] = {"provider": provider, "threads": threads}
         self.notes: list[str] = []
+        self.exclusive = True
         self.track: Callable[[Sequence[Any], str], Iterable[Any]] = lambda steps, label: steps
         self._layers = tuple(layers)
         self._sessions: dict[Hashable, Runner] = {}
         self._backward: dict[tuple[str, tuple[str, ...]], Backward] = {}
         self._fault: RunError | None = None
         try:
-            self.model = prepare(model, sizes, keep=[self.target, *([wrt] if wrt else []), *layers])
+            self.model = prepare(model, sizes, keep=[self.target, *(one for one in (wrt, seen) if one), *layers])
         except RunError as fault:
             must_run(model)
             self.model, self._fault = sized(model, sizes or {}), fault
@@ -106,6 +116,7 @@ class Explainer:
         floating = [name for name in graph.inputs if (graph.value(name).dtype or "float32") in FLOATING]
         self.input: str = floating[0] if floating else graph.inputs[0]
         self.wrt = wrt or self.input
+        self.seen = seen or self.input
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,16 +130,21 @@ class Explainer:
 
     @cached_property
     def _axes(self) -> dict[str, int]:
-        return channels(self.model.graph, self.input)
+        return channels(self.model.graph, self.seen)
 
     @cached_property
     def image(self) -> Layer | None:
         """Where the input has its channels and places; None for one that is no image, signal or volume."""
         return self.layer(self.input)
 
+    @cached_property
+    def view(self) -> Layer | None:
+        """Where what maps show has its channels and places: the input, or the part of it that is seen."""
+        return self.layer(self.seen)
+
     def layer(self, value: str) -> Layer | None:
         """Return where a value has its channels and places, None where it has no places."""
-        return described(self.model.graph, value, self.input, self._axes)
+        return described(self.model.graph, value, self.seen, self._axes)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -141,7 +157,7 @@ class Explainer:
         """
         graph = self.model.graph
         if not self._layers:
-            return (automatic(graph, self.target, self.input, self._axes),)
+            return (automatic(graph, self.target, self.seen, self._axes),)
         found = []
         for name in self._layers:
             place = on_the_way(graph, name, self.target)
@@ -247,7 +263,9 @@ class Explainer:
     def of(self, model: Model) -> Explainer:
         """Return an explainer that asks the same of another model, such as this one with other weights."""
         sizes = {self.input: self.shape}
-        return Explainer(model, self.target, sizes, wrt=self.wrt, layers=self._layers, **self.options)
+        found = Explainer(model, self.target, sizes, wrt=self.wrt, layers=self._layers, seen=self.seen, **self.options)
+        found.exclusive = self.exclusive
+        return found
 
     def session(self, key: Hashable, build: Callable[[], tuple[Model, Sequence[str]]]) -> Runner:
         """Return the session of a model made from this one and of the values wanted of it; it is built once a key."""

@@ -131,11 +131,11 @@ def _section(one: Explained) -> str:
         "</figcaption></figure>"
         for found in one.maps
     )
-    top = max((abs(score) for _, score in one.best), default=1) or 1
-    best = "".join(
-        f'<li data-share="{abs(score) / top * 100:.0f}"><span>{escape(label)}</span><span>{score:.3g}</span></li>'
-        for label, score in one.best
-    )
+    top = max((score for _, score in one.best), default=0)
+    best = ""
+    for label, score in one.best:
+        share = max(score, 0) / top * 100 if top > 0 else 0  # what speaks against a class has no bar
+        best += f'<li data-share="{share:.0f}"><span>{escape(label)}</span><span>{score:.3g}</span></li>'
     about = f", explained: {escape(one.target)}" if one.target else ""
     return (
         f'<section><h2>{escape(one.name)}{about}</h2><div class="row"><figure><div class="stack">'

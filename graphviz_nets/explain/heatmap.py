@@ -78,36 +78,41 @@ def shown(x: Array, axis: int = 1, channels: str = "rgb") -> Array:
     return found
 
 
-def sheet(rows: Sequence[Sequence[Array]], titles: Sequence[str] = (), gap: int = 8) -> Array:
-    """Return pictures of one size in rows and columns on white, small ones enlarged, with titles above the columns."""
+def sheet(rows: Sequence[Sequence[Array]], titles: Sequence[Sequence[str]] = (), gap: int = 8) -> Array:
+    """Return pictures of one size in rows and columns on white, small ones enlarged, each with a title above it."""
     import numpy as np
 
     factor = max(1, -(-LEAST // min(rows[0][0].shape[:2])))
     high, wide = (side * factor for side in rows[0][0].shape[:2])
-    top = TITLE if any(titles) else 0
+    tops = [TITLE if any(texts) else 0 for texts in titles] or [0] * len(rows)
     columns = max(map(len, rows))
-    page = np.full((top + len(rows) * (high + gap) + gap, columns * (wide + gap) + gap, 3), 255, "u1")
+    page = np.full((sum(tops) + len(rows) * (high + gap) + gap, columns * (wide + gap) + gap, 3), 255, "u1")
+    places, down = [], gap
     for j, row in enumerate(rows):
+        down += tops[j]
         for k, picture in enumerate(row):
-            down, right = top + gap + j * (high + gap), gap + k * (wide + gap)
+            right = gap + k * (wide + gap)
             page[down : down + high, right : right + wide] = picture.repeat(factor, 0).repeat(factor, 1)
-    return _titled(page, titles, wide, gap) if top else page
+            places.append((right + wide / 2, down - tops[j] / 2 - 1))
+        down += high + gap
+    texts = [text for row in titles for text in row]
+    return _titled(page, texts, places, wide) if any(tops) else page
 
 
-def _titled(page: Array, titles: Sequence[str], wide: int, gap: int) -> Array:
-    """Write titles above columns of this width; what is too long is written smaller."""
+def _titled(page: Array, titles: Sequence[str], places: Sequence[tuple[float, float]], wide: int) -> Array:
+    """Write titles around these places; what is wider than a picture is written smaller, or cut."""
     import numpy as np
     from font_roboto import Roboto
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(page)
     pen = ImageDraw.Draw(picture)
-    for k, title in enumerate(titles):
-        for size in range(15, 7, -1):
-            font = ImageFont.truetype(Roboto, size)
-            if pen.textlength(title, font) <= wide:
-                break
-        pen.text((gap + k * (wide + gap) + wide / 2, (TITLE + gap) / 2), title, (27, 31, 36), font, "mm")
+    fonts = [ImageFont.truetype(Roboto, size) for size in range(15, 9, -1)]
+    for title, place in zip(titles, places, strict=True):
+        font = next((one for one in fonts if pen.textlength(title, one) <= wide), fonts[-1])
+        while pen.textlength(title, font) > wide:
+            title = title[:-2] + "…"
+        pen.text(place, title, (27, 31, 36), font, "mm")
     return np.asarray(picture)
 
 

@@ -96,6 +96,26 @@ def batch(paths: Iterable[Path], record: Preprocess, shape: Shape) -> Array:
     return np.concatenate(rows)
 
 
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """Return paths with the images of each folder, by name, in its place.
+
+    Raises
+    ------
+    ConvertError
+        When a folder holds none.
+    """
+    found = []
+    for path in paths:
+        inside = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise ConvertError("the folder holds no images", path=str(path), hint=", ".join(sorted(SUFFIXES)))
+        found += inside
+    return found
+
+
 def image(path: Path, record: Preprocess, shape: Shape) -> Array:
     """Return one image, without a batch axis; see :func:`batch`."""
     import numpy as np
@@ -150,6 +170,8 @@ def open_image(path: Path, grey: bool = False) -> Any:
             if found.width * found.height > LARGEST:
                 raise LimitError(f"the image {path}", f"{LARGEST:,} pixels")
             upright = ImageOps.exif_transpose(found)
+            if upright.mode[0] in "IF":  # of 16 bits, or of numbers; Pillow would cut them off at 255
+                upright = _in_bytes(upright)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
                 white = Image.new("RGBA", upright.size, "white")
@@ -159,6 +181,18 @@ def open_image(path: Path, grey: bool = False) -> Any:
         raise ConvertError(f"this is no image: {fault}"[:200], path=str(path)) from None
     except OSError as fault:
         raise ConvertError(f"cannot be read: {fault.strerror or fault}", path=str(path)) from None
+
+
+def _in_bytes(picture: Any) -> Any:
+    """Return a picture of 16 bits, or of fractions or whole numbers, in grey of 8 bits."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture, "f8")
+    most = pixels.max(initial=0)
+    bytes_, words = (255, 65535) if picture.mode[0] == "I" else (1, 255)
+    top = words if ";16" in picture.mode or most > bytes_ else bytes_
+    return Image.fromarray(np.clip(np.nan_to_num(pixels) / top * 255, 0, 255).round().astype("u1"))
 
 
 def _resized(picture: Any, record: Preprocess, size: tuple[int | None, int | None]) -> Array:
@@ -198,7 +232,10 @@ def _array(path: Path, shape: Shape) -> Array:
         isinstance(dim, int) and dim != real for dim, real in zip(shape[1:], found.shape[1:], strict=True)
     ):
         raise ConvertError(f"an array of {found.shape} does not fit the input {shape}", path=str(path))
-    return np.asarray(found, "f4")
+    numbers = np.asarray(found, "f4")
+    if not np.isfinite(numbers).all():
+        raise ConvertError("it holds NaN or infinite numbers", path=str(path))
+    return numbers
 
 
 def load_array(path: Path) -> Array:

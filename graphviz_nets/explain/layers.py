@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphviz_nets.errors import ConfigError
+from graphviz_nets.errors import ConfigError, meant
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.ir import Graph, Model, Node
+from graphviz_nets.graph.scopes import Scope
 
 if TYPE_CHECKING:
     import numpy as np
@@ -354,13 +354,10 @@ def find(model: Model, name: str, key: str = "--layer") -> str:
     >>> find(model, "Relu")
     'Relu'
     """
-    graph = model.graph
-    for scope in model.scopes.values():
-        if name in (scope.id, scope.name):
-            value = next((one for one in reversed(scope.outputs) if one in graph.producers), None)
-            value = value or _last_out(graph, scope.path)
-            if value is not None:
-                return value
+    graph, scopes = model.graph, model.scopes.values()
+    value = _made(graph, [scope for scope in scopes if name in (scope.id, scope.name)])
+    if value is not None:
+        return value
     if name in graph.by_id and graph.by_id[name].outputs:
         return graph.by_id[name].outputs[0]
     known = {*graph.producers, *graph.inputs}
@@ -369,9 +366,21 @@ def find(model: Model, name: str, key: str = "--layer") -> str:
     sources = {graph.value(one).source_name: one for one in known}
     if name in sources:
         return sources[name]
-    near = difflib.get_close_matches(name, names(model), 3)
-    hint = f"did you mean {', '.join(near)}?" if near else "graphviz-nets summary lists them"
+    value = _made(graph, [scope for scope in scopes if name == ".".join(scope.path)])  # as PyTorch calls its modules
+    if value is not None:
+        return value
+    hint = meant(name, names(model), "graphviz-nets summary lists them")
     raise ConfigError(f"the model has no layer or value {name!r}", key=key, hint=hint)
+
+
+def _made(graph: Graph, scopes: Iterable[Scope]) -> str | None:
+    """Return the last value that the first of some scopes makes which makes one."""
+    for scope in scopes:
+        value = next((one for one in reversed(scope.outputs) if one in graph.producers), None)
+        value = value or _last_out(graph, scope.path)
+        if value is not None:
+            return value
+    return None
 
 
 def _last_out(graph: Graph, path: tuple[str, ...]) -> str | None:

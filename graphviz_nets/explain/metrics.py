@@ -274,7 +274,7 @@ def pointing_game(
 ) -> Measure:
     """Whether the map's peak is in the box, or no more than 15 pixels beside it (Zhang et al. 2016).
 
-    `boxes` are left, top, right, bottom in pixels, one an image.
+    `boxes` are left, top, right, bottom in pixels, one an image. A map that is the same everywhere points at nothing.
     """
     import numpy as np
 
@@ -282,7 +282,7 @@ def pointing_game(
     for heat, (left, top, right, bottom) in zip(maps, boxes, strict=True):
         down, across = np.unravel_index(int(heat.argmax()), heat.shape)
         near = (left - tolerance <= across <= right + tolerance) and (top - tolerance <= down <= bottom + tolerance)
-        hits.append(float(near))
+        hits.append(float(near and np.ptp(heat) > 0))
     return Measure(np.array(hits))
 
 

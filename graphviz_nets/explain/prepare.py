@@ -11,7 +11,7 @@ from typing import Any
 from graphviz_nets.errors import RunError
 from graphviz_nets.explain.rules import VJP
 from graphviz_nets.explain.runner import must_run, onnxruntime, said
-from graphviz_nets.graph import proto, shapes
+from graphviz_nets.graph import functions, proto, shapes
 from graphviz_nets.graph.ir import Graph, Model, Node, Tensor, Value, count
 
 LOOPS = ("Range", "SequenceMap", "Bernoulli")
@@ -57,6 +57,7 @@ def prepare(model: Model, sizes: Mapping[str, Sequence[int]] | None = None, keep
     import onnx
 
     must_run(model)
+    model = functions.flat(model, grouped=False)
     graph = sized(model, sizes or {}).graph
     # Other shapes may speak of other sizes.
     inputs = {name: graph.value(name) for name in graph.inputs}
@@ -91,7 +92,7 @@ def sized(model: Model, sizes: Mapping[str, Sequence[int]]) -> Model:
 
 
 def _expanded(message: Any) -> Any:
-    """Inline local functions, and the bodies of operations that have no rule."""
+    """Inline the bodies of operations that have no rule."""
     import onnx.inliner
 
     # onnxruntime folds what hangs on a CastLike only when that is expanded already.
@@ -103,8 +104,6 @@ def _expanded(message: Any) -> Any:
         and node.op_type not in LOOPS
         and _has_body(node.op_type, message)
     }
-    if message.functions:
-        message = onnx.inliner.inline_local_functions(message)
     if expandable:
         # Some bodies depend on the types of what goes in, which the inliner does not look up in initializers.
         known = {info.name for info in (*message.graph.value_info, *message.graph.input)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,8 +29,10 @@ def must_run(model: Model) -> None:
     if not model.obstacles:
         return
     more = f" (and {len(model.obstacles) - 1} more)" if len(model.obstacles) > 1 else ""
-    empty = any(tensor.data is None for tensor in model.graph.initializers.values())
+    empty = "no data" in model.obstacles[0]
     hint = "give its weights with --weights FILE" if empty else ""
+    if model.framework == "pytorch" and not empty:
+        hint = "files of PyTorch are read, not run: name the module itself, as package.module:attribute"
     raise RunError(f"the model cannot run: {model.obstacles[0]}{more}", hint=hint)
 
 
@@ -261,7 +264,12 @@ def _padded(array: Array, size: int) -> Array:
 def _joined(parts: Sequence[Array]) -> Array:
     import numpy as np
 
-    return parts[0] if len(parts) == 1 or not parts[0].ndim else np.concatenate(parts)
+    if len(parts) == 1 or not parts[0].ndim:
+        return parts[0]
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = ", ".join(map(str, sorted({part.shape for part in parts})))
+        raise RunError(f"the samples give results of different shapes: {shapes}", hint="run them one at a time")
+    return np.concatenate(parts)
 
 
 def _session(model: Model, provider: str, threads: int, profile: str = "") -> tuple[Any, str]:
@@ -303,4 +311,5 @@ def onnxruntime() -> ModuleType:
 def said(fault: Exception) -> str:
     """Return onnxruntime's message without its codes and paths."""
     text = str(fault).replace("\n", " ")
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed: ?)?", "", text)
     return f"onnxruntime: {text.rpartition('.cc:')[2] or text}"[:500]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import SQUASHERS, Explainer
-from graphviz_nets.graph.ir import Graph, Shape
+from graphviz_nets.graph.builder import Builder
+from graphviz_nets.graph.ir import Graph, Model, Shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,16 +70,17 @@ class Kind(NamedTuple):
         From their arrays of one batch, its number of images, and the input's (height, width), to what is found in each.
     scores : int
         Which of the values holds the scores.
-    element : function
-        From the number of a detection, its class, and how many there are of both, to the place of its score among the
-        elements that the value has for an image; None where detections have no places of their own.
+    factors : function
+        From the number of a detection, its class, and how many there are of both, to the places of its class and, where
+        there is one, of its objectness among the elements that the value has for an image; None where detections have
+        no places of their own.
     """
 
     values: int
     fits: Callable[..., bool]
     read: Callable[..., list[Detections]]
     scores: int = 0
-    element: Callable[[int, int, int, int], int] | None = None
+    factors: Callable[[int, int, int, int], tuple[int, ...]] | None = None
 
 
 def _pairs(boxes: Array, scores: Array, images: int, size: tuple[int, int]) -> list[Detections]:
@@ -160,19 +162,19 @@ KINDS: Mapping[str, Kind] = {
     ),
     "priors": Kind(
         3, lambda loc, conf, priors: len(priors) == 3 and priors[1] == 2 and _each(loc) == priors[2] != _each(conf),
-        _priors, 1, lambda number, label, total, classes: number * classes + label,
+        _priors, 1, lambda number, label, total, classes: (number * classes + label,),
     ),
     "pairs": Kind(
         2, lambda boxes, scores: len(boxes) == len(scores) == 3 and boxes[2] == 4 and boxes[1] == scores[1],
-        _corners, 1, lambda number, label, total, classes: number * classes + label,
+        _corners, 1, lambda number, label, total, classes: (number * classes + label,),
     ),
     "yolo": Kind(
         1, lambda found: len(found) == 3 and 6 <= _wide(found, 2) < _wide(found, 1),
-        _yolo, 0, lambda number, label, total, classes: number * (5 + classes) + 5 + label,
+        _yolo, 0, lambda number, label, total, classes: tuple(number * (5 + classes) + k for k in (5 + label, 4)),
     ),
     "yolo8": Kind(
         1, lambda found: len(found) == 3 and 5 <= _wide(found, 1) < _wide(found, 2),
-        _yolo8, 0, lambda number, label, total, classes: (4 + label) * total + number,
+        _yolo8, 0, lambda number, label, total, classes: ((4 + label) * total + number,),
     ),
 }  # fmt: skip
 """SSD's results (Caffe's DetectionOutput); its locations, confidences and priors; boxes as shares of the image and
@@ -231,7 +233,7 @@ def detector(e: Explainer, kind: str = "", outputs: Sequence[str] = (), priors: 
                 return Detector(name, tuple(order), fixed)
     found = ", ".join(f"{one} {graph.value(one).shape}" for one in names)
     raise ConfigError(f"nothing here is known as the result of a detector: {found}",
-                      hint=f"kinds are {', '.join(KINDS)}; name the outputs in their order")  # fmt: skip
+                      hint=f"kinds are {', '.join(KINDS)}; --detector, or kind and outputs, say which")  # fmt: skip
 
 
 def detections(e: Explainer, x: Array, how: Detector) -> list[Detections]:
@@ -311,12 +313,47 @@ def similarity(box: Array, classes: Array, found: Detections) -> float:
     return float((overlap(box, found.boxes) * cosine * found.objectness).max(initial=0))
 
 
+def proposals(model: Model) -> Model:
+    """Return a detector up to what it proposes: boxes and scores of which Caffe's DetectionOutput would make rows.
+
+    Rows are chosen and sorted, so none has a place of its own that a score could be explained at; the boxes that go
+    into the suppression have. Models that end otherwise, and those with boxes of their own for every class, are
+    returned as they are.
+
+    Parameters
+    ----------
+    model : Model
+        As it was loaded, with its layers.
+
+    Returns
+    -------
+    Model
+        Its outputs are boxes (N, n, 4) as shares of the image, and scores (N, n, classes).
+    """
+    graph = model.graph
+    for layer in model.layers:
+        if layer.type != "DetectionOutput" or not set(layer.outputs) & set(graph.outputs):
+            continue
+        inside = [node for node in graph.nodes if node.scope[: len(layer.path)] == layer.path]
+        boxes = next((node.inputs[0] for node in inside if node.op_type == "NonMaxSuppression"), "")
+        batch, *_ = graph.value(layer.inputs[1]).shape or (None,)
+        shape = graph.value(boxes).shape
+        if boxes and shape and shape[0] == batch:
+            op = Builder.of(graph, model.opset_imports.get("", 18))
+            dims = [dim for dim in shape[:2] if isinstance(dim, int)]
+            return model.with_graph(op.graph([boxes, op.Reshape(layer.inputs[1], op.constant([*dims, -1]))]))
+    return model
+
+
 def score_of(
     e: Explainer, x: Array, how: Detector, box: Sequence[float] | None = None, label: int | None = None
 ) -> tuple[str, Array]:
-    """Return the value that holds a detection's score, before its softmax or sigmoid, and the seed that picks it.
+    """Return the value that holds a detection's score, and the seed that weighs its elements.
 
-    They are the target and the seed of another explainer of the same model, whose methods can go back from them.
+    They are the target and the seed of another explainer of the same model, whose methods can go back from them. Where
+    the score is the softmax or sigmoid of something, that is the value; of a score that is objectness times class, the
+    logits of both are added. Where the model makes probabilities that it does more with, those are the value, and the
+    seed weighs each of both with the other: what comes back is the gradient of their product.
 
     Parameters
     ----------
@@ -339,19 +376,24 @@ def score_of(
     Raises
     ------
     ConfigError
-        When nothing is found there, or the outputs are rows of results: what makes them has to be read instead.
+        When nothing is found there, or the outputs are rows of results: see :func:`proposals`.
     """
     import numpy as np
 
     kind = KINDS[how.kind]
-    if kind.element is None:
+    if kind.factors is None:
         raise ConfigError(f"{how.outputs[0]!r} has no place of its own for a detection", key="--target",
-                          hint="explain the model up to its locations, confidences and priors")  # fmt: skip
-    target = unsquashed(e.model.graph, how.outputs[kind.scores])
+                          hint="proposals(model) may have; else name locations, confidences and priors")  # fmt: skip
+    output = how.outputs[kind.scores]
+    target = unsquashed(e.model.graph, output)
     shape = [dim if isinstance(dim, int) else 1 for dim in e.model.graph.value(target).shape or ()]
     seed = np.zeros((len(x), *shape[1:]), "f4")
     for row, found in zip(seed, detections(e, x, how), strict=True):
-        row.flat[kind.element(*nearest(found, box, label), *found.classes.shape)] = 1
+        number, best = nearest(found, box, label)
+        objectness, probability = found.objectness[number], found.classes[number, best]
+        weights = (objectness, probability) if target == output else (1, 1)
+        for place, weight in zip(kind.factors(number, best, *found.classes.shape), weights, strict=False):
+            row.flat[place] = weight
     return target, seed
 
 

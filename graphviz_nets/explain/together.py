@@ -66,7 +66,8 @@ def together(model: Model, shapes: Mapping[str, Sequence[int]] | None = None) ->
     """Return a model with one input in place of several, for methods that know of one.
 
     What they say of it, :meth:`Together.unpack` gives back as shares of each input: paths and baselines are those of
-    all inputs at once, and shares add up over all of them.
+    all inputs at once, and shares add up over all of them. Maps of layers are of one of them:
+    ``Explainer(both.model, seen="image")``.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def flat(model: Model, grouped: bool = True) -> Model:
     Raises
     ------
     LimitError
-        When that makes more than a million nodes.
+        When that takes more than a million nodes and calls.
 
     Examples
     --------
@@ -84,10 +84,10 @@ class _Inliner:
             if function is not None and (key in chain or len(chain) >= NESTED):
                 self.problems[f"function {function.name!r} calls itself"] = None
                 function = None
+            self.count += 1  # of calls, too: what they stand for may be nothing
+            if self.count > NODES:
+                raise LimitError("the number of nodes with all calls replaced", NODES)
             if function is None:
-                self.count += 1
-                if self.count > NODES:
-                    raise LimitError("the number of nodes", NODES)
                 inside = {
                     name: tuple(self.graph(item, True) for item in value)
                     if isinstance(value, tuple)

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-__all__ = ["DOCS", "MAPS", "UNSIGNED", "explain", "heat", "method", "seeds"]
+__all__ = ["DOCS", "LAYERED", "MAPS", "UNSIGNED", "explain", "heat", "method", "seeds"]
 
 UNSIGNED = gradients.UNSIGNED | cam.UNSIGNED | rollout.UNSIGNED | perturb.UNSIGNED
 """Methods whose result has no sign."""
-MAPS = cam.MAPS | rollout.MAPS | perturb.MAPS
+LAYERED = cam.MAPS | rollout.MAPS
+"""Methods whose result is a map of what :attr:`Explainer.view` describes."""
+MAPS = LAYERED | perturb.MAPS
 """Methods whose result has no channels."""
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "score-cam": {"channels": 64}, "ss-cam": {"channels": 16, "samples": 8}, "rise": {"samples": 500},

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.backward import Backward, constant
@@ -31,152 +31,22 @@ if TYPE_CHECKING:
 
 Weights: TypeAlias = "Callable[[Builder, str, str], str]"
 
-weights: Table[Weights] = Table("cam")
+
+class Weighing(NamedTuple):
+    """How a map is made of a layer: its weights, whether it keeps its signs, and what refuses models it is not for."""
+
+    weigh: Weights
+    signed: bool
+    check: Callable[[Explainer], None]
+
+
+weights: dict[str, Weighing] = {}
 
 CHUNK = 32
 """Masked copies that are held at a time."""
 
 
-# Weights from gradients --------------------------------------------------------------------------------------------
-
-
-def _over_places(op: Builder, value: str, mean: bool = False) -> str:
-    """Add up a value (N, C, *grid), or take its mean, over its places."""
-    axes = op.constant(list(range(2, len(op.shape(value) or ()))))
-    return op.ReduceMean(value, axes, keepdims=1) if mean else op.ReduceSum(value, axes, keepdims=1)
-
-
-def mapped(name: str, signed: bool = False) -> Callable[[Weights], Weights]:
-    """Register weights, and the method that makes a map with them and says what they say."""
-
-    def register(rule: Weights) -> Weights:
-        def found(e: Explainer, x: Array, seed: Array, signed: bool = signed, enlarge: bool = True) -> Array:
-            return _map(name, e, x, seed, signed, enlarge)
-
-        found.__doc__ = rule.__doc__
-        method(name)(found)
-        return weights(name)(rule)
-
-    return register
-
-
-@mapped("grad-cam")
-def grad_cam(op: Builder, a: str, g: str) -> str:
-    """Channels of a layer, weighed by their mean gradient: where is what speaks for the class (Selvaraju 2016)."""
-    return _over_places(op, g, mean=True)
-
-
-@mapped("cam", signed=True)
-def cam(op: Builder, a: str, g: str) -> str:
-    """The class's own weights on the layer before a global average pooling (Zhou et al. 2015)."""
-    return _over_places(op, g)  # behind such a head the gradient is weight / places, wherever and whatever the image
-
-
-@mapped("hirescam")
-def hirescam(op: Builder, a: str, g: str) -> str:
-    """Gradient times activation, place by place: only what the model used is lit (Draelos and Carin 2020)."""
-    return g
-
-
-@mapped("layer-cam")
-def layer_cam(op: Builder, a: str, g: str) -> str:
-    """Positive gradient times activation: works at early layers, too, with fine detail (Jiang et al. 2021)."""
-    return op.Relu(g)
-
-
-@mapped("xgrad-cam")
-def xgrad_cam(op: Builder, a: str, g: str) -> str:
-    """Grad-CAM with gradients weighed by the activations: its sum comes near the score (Fu et al. 2020)."""
-    return op.Div(_over_places(op, op.Mul(g, a)), op.Add(_over_places(op, a), op.scalar(1e-7)))
-
-
-@mapped("grad-cam++")
-def grad_cam_plus_plus(op: Builder, a: str, g: str) -> str:
-    """Grad-CAM that does not prefer large objects to small ones (Chattopadhay et al. 2017)."""
-    p = op.Relu(g)
-    square = op.Mul(p, p)
-    below = op.Add(op.Mul(square, op.scalar(2.0)), op.Mul(_over_places(op, a), op.Mul(square, p)))
-    share = op.Div(square, op.Add(below, op.scalar(1e-6)))
-    return _over_places(op, op.Mul(p, share))
-
-
-def with_map(e: Explainer, name: str, signed: bool = False, enlarge: bool = True) -> tuple[Model, str, str]:
-    """Return the model with the map of one of `weights` as a further output.
-
-    Parameters
-    ----------
-    e : Explainer
-        The model and its layers. The map of several is the mean of theirs, each scaled to a largest amount of 1.
-    name : str
-        Of `weights`.
-    signed : bool
-        Keep what speaks against the target.
-    enlarge : bool
-        Make the map as large as the image; the first layer's grid otherwise.
-
-    Returns
-    -------
-    (model, seed, map)
-        A model that can be saved, the input that weighs the target's elements, and the map (N, *places).
-
-    Raises
-    ------
-    ConfigError
-        Of ``cam``, where the model's head is not a global average pooling and linear.
-    """
-    if name == "cam":
-        _check_head(e)
-    rule = weights.rules[name]
-    model, backward = e.backward("gradient", [layer.value for layer in e.layers])
-    op = Builder.of(backward.graph, model.opset_imports.get("", 18))
-    op.scope = ("map",)
-    maps, size = [], places(e, enlarge)
-    for layer in e.layers:
-        a, g = (layer.channels_first(op, one) for one in (layer.value, backward.gradients[layer.value]))
-        found = op.ReduceSum(op.Mul(rule(op, a, g), a), op.constant([1]), keepdims=1)
-        maps.append(_enlarged(op, found if signed else op.Relu(found), size))
-    total = maps[0]
-    if len(maps) > 1:
-        axes = op.constant(list(range(1, 2 + len(size))))
-        amounts = [op.ReduceMax(op.Abs(one), axes, keepdims=1) for one in maps]
-        total = op.Mean(*(op.Div(one, op.Add(top, op.scalar(1e-12))) for one, top in zip(maps, amounts, strict=True)))
-    total = op.node("Squeeze", [total, op.constant([1])], [op.fresh(f"{e.input}/{name}")])[0]
-    return model.with_graph(op.graph([*e.model.graph.outputs, total])), backward.seed, total
-
-
-def places(e: Explainer, enlarge: bool = True) -> tuple[int, ...]:
-    """Return the size of the maps: the input's, or of an input without places the layer's."""
-    return e.image.grid if enlarge and e.image is not None else e.layers[0].grid
-
-
-def _image(e: Explainer) -> Layer:
-    """Return where the input has its channels and places."""
-    if e.image is None:
-        raise ConfigError(f"the input {e.input!r} has no places", key="--method",
-                          hint="this is for images, signals and volumes")  # fmt: skip
-    return e.image
-
-
-def _enlarged(op: Builder, value: str, size: Sequence[int]) -> str:
-    """Append what enlarges maps (N, 1, *grid) to a size, between the middles of their places."""
-    shape = op.shape(value) or ()
-    if shape[2:] == tuple(size):
-        return value
-    attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-    sizes = op.constant([int(shape[0] or 1), 1, *size])
-    known = [("float32", (shape[0], 1, *size))]
-    return op.node("Resize", [value, "", "", sizes], attributes=attributes, known=known)[0]
-
-
-def _map(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarge: bool = True) -> Array:
-    def build() -> tuple[Model, Sequence[str]]:
-        model, _, found = with_map(e, name, signed, enlarge)
-        return model, [found]
-
-    _, backward = e.backward("gradient", [layer.value for layer in e.layers])
-    runner = e.session(("map", name, signed, enlarge), build)
-    (found,) = runner({e.input: x, backward.seed: seed}).values()
-    return found
+# What a CAM is defined for -----------------------------------------------------------------------------------------
 
 
 LINEAR = frozenset({
@@ -211,6 +81,153 @@ def _linear(e: Explainer, node: Node, after: int) -> bool:
         return node.op_type in LINEAR
     kernel = e.model.graph.value(node.inputs[1]).shape if node.op_type == "Conv" else ()
     return node.op_type in POINTWISE and set((kernel or ())[2:]) <= {1}
+
+
+# Weights from gradients --------------------------------------------------------------------------------------------
+
+
+def _over_places(op: Builder, value: str, mean: bool = False) -> str:
+    """Add up a value (N, C, *grid), or take its mean, over its places."""
+    axes = op.constant(list(range(2, len(op.shape(value) or ()))))
+    return op.ReduceMean(value, axes, keepdims=1) if mean else op.ReduceSum(value, axes, keepdims=1)
+
+
+def mapped(
+    name: str, signed: bool = False, check: Callable[[Explainer], None] = lambda e: None
+) -> Callable[[Weights], Weights]:
+    """Register weights, and the method that makes a map with them and says what they say; see :class:`Weighing`."""
+
+    def register(rule: Weights) -> Weights:
+        def found(e: Explainer, x: Array, seed: Array, signed: bool = signed, enlarge: bool = True) -> Array:
+            return _map(name, e, x, seed, signed, enlarge)
+
+        found.__doc__ = rule.__doc__
+        method(name)(found)
+        weights[name] = Weighing(rule, signed, check)
+        return rule
+
+    return register
+
+
+@mapped("grad-cam")
+def grad_cam(op: Builder, a: str, g: str) -> str:
+    """Channels of a layer, weighed by their mean gradient: where is what speaks for the class (Selvaraju 2016)."""
+    return _over_places(op, g, mean=True)
+
+
+@mapped("cam", signed=True, check=_check_head)
+def cam(op: Builder, a: str, g: str) -> str:
+    """The class's own weights on the layer before a global average pooling (Zhou et al. 2015)."""
+    return _over_places(op, g)  # behind such a head the gradient is weight / places, wherever and whatever the image
+
+
+@mapped("hirescam")
+def hirescam(op: Builder, a: str, g: str) -> str:
+    """Gradient times activation, place by place: only what the model used is lit (Draelos and Carin 2020)."""
+    return g
+
+
+@mapped("layer-cam")
+def layer_cam(op: Builder, a: str, g: str) -> str:
+    """Positive gradient times activation: works at early layers, too, with fine detail (Jiang et al. 2021)."""
+    return op.Relu(g)
+
+
+@mapped("xgrad-cam")
+def xgrad_cam(op: Builder, a: str, g: str) -> str:
+    """Grad-CAM with gradients weighed by the activations: its sum comes near the score (Fu et al. 2020)."""
+    return op.Div(_over_places(op, op.Mul(g, a)), op.Add(_over_places(op, a), op.scalar(1e-7)))
+
+
+@mapped("grad-cam++")
+def grad_cam_plus_plus(op: Builder, a: str, g: str) -> str:
+    """Grad-CAM that does not prefer large objects to small ones (Chattopadhay et al. 2017)."""
+    p = op.Relu(g)
+    square = op.Mul(p, p)
+    below = op.Add(op.Mul(square, op.scalar(2.0)), op.Mul(_over_places(op, a), op.Mul(square, p)))
+    share = op.Div(square, op.Add(below, op.scalar(1e-6)))
+    return _over_places(op, op.Mul(p, share))
+
+
+def with_map(e: Explainer, name: str, signed: bool | None = None, enlarge: bool = True) -> tuple[Model, str, str]:
+    """Return the model with the map of one of `weights` as a further output.
+
+    Parameters
+    ----------
+    e : Explainer
+        The model and its layers. The map of several is the mean of theirs, each scaled to a largest amount of 1.
+    name : str
+        Of `weights`.
+    signed : bool, optional
+        Keep what speaks against the target; as the method does by default.
+    enlarge : bool
+        Make the map as large as the image; the first layer's grid otherwise.
+
+    Returns
+    -------
+    (model, seed, map)
+        A model that can be saved, the input that weighs the target's elements, and the map (N, *places).
+
+    Raises
+    ------
+    ConfigError
+        Of ``cam``, where the model's head is not a global average pooling and linear.
+    """
+    how = weights[name]
+    how.check(e)
+    signed = how.signed if signed is None else signed
+    model, backward = e.backward("gradient", [layer.value for layer in e.layers])
+    op = Builder.of(backward.graph, model.opset_imports.get("", 18))
+    op.scope = ("map",)
+    maps, size = [], places(e, enlarge)
+    for layer in e.layers:
+        a, g = (layer.channels_first(op, one) for one in (layer.value, backward.gradients[layer.value]))
+        found = op.ReduceSum(op.Mul(how.weigh(op, a, g), a), op.constant([1]), keepdims=1)
+        maps.append(_enlarged(op, found if signed else op.Relu(found), size))
+    total = maps[0]
+    if len(maps) > 1:
+        axes = op.constant(list(range(1, 2 + len(size))))
+        amounts = [op.ReduceMax(op.Abs(one), axes, keepdims=1) for one in maps]
+        total = op.Mean(*(op.Div(one, op.Add(top, op.scalar(1e-12))) for one, top in zip(maps, amounts, strict=True)))
+    total = op.node("Squeeze", [total, op.constant([1])], [op.fresh(f"{e.input}/{name}")])[0]
+    return model.with_graph(op.graph([*e.model.graph.outputs, total])), backward.seed, total
+
+
+def places(e: Explainer, enlarge: bool = True) -> tuple[int, ...]:
+    """Return the size of the maps: that of what they show, or where it has no places the layer's."""
+    return e.view.grid if enlarge and e.view is not None else e.layers[0].grid
+
+
+def _image(e: Explainer) -> Layer:
+    """Return where the input has its channels and places."""
+    if e.image is None:
+        hint = (
+            "this is for images, signals and volumes" if e.view is None else "grad-cam and others look at a layer only"
+        )
+        raise ConfigError(f"the input {e.input!r} has no places", key="--method", hint=hint)
+    return e.image
+
+
+def _enlarged(op: Builder, value: str, size: Sequence[int]) -> str:
+    """Append what enlarges maps (N, 1, *grid) to a size, between the middles of their places."""
+    shape = op.shape(value) or ()
+    if shape[2:] == tuple(size):
+        return value
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    sizes = op.constant([int(shape[0] or 1), 1, *size])
+    known = [("float32", (shape[0], 1, *size))]
+    return op.node("Resize", [value, "", "", sizes], attributes=attributes, known=known)[0]
+
+
+def _map(name: str, e: Explainer, x: Array, seed: Array, signed: bool, enlarge: bool = True) -> Array:
+    def build() -> tuple[Model, Sequence[str]]:
+        model, _, found = with_map(e, name, signed, enlarge)
+        return model, [found]
+
+    _, backward = e.backward("gradient", [layer.value for layer in e.layers])
+    runner = e.session(("map", name, signed, enlarge), build)
+    (found,) = runner({e.input: x, backward.seed: seed}).values()
+    return found
 
 
 # What others stand on ----------------------------------------------------------------------------------------------
@@ -373,11 +390,12 @@ def ablation_cam(e: Explainer, x: Array, seed: Array, signed: bool = False, enla
     import numpy as np
 
     whole = score(e.scores(x), seed)[:, None]
+    amount = np.where(whole == 0, 1, np.abs(whole))  # a share of a score below 0 would turn the map around
     found = []
     for layer, (a, _) in zip(e.layers, _activations(e, x), strict=True):
         channels = np.eye(a.shape[1], dtype="f4").reshape(a.shape[1], -1, *[1] * len(layer.grid))
         left = _tried(e, layer, x, seed, 1 - channels)
-        found.append(np.einsum("nk,nk...->n...", (whole - left) / np.where(whole == 0, 1, whole), a))
+        found.append(np.einsum("nk,nk...->n...", (whole - left) / amount, a))
     return _averaged(e, found, signed, enlarge)
 
 
@@ -477,7 +495,7 @@ def finer_cam(
     """
     import numpy as np
 
-    if base not in weights.rules:
+    if base not in weights:
         raise ConfigError(f"{base!r} is no base", key="base", hint=f"one of {', '.join(weights)}")
     values = e.scores(x)
     if values.ndim < 2 or values.shape[1] < 2:

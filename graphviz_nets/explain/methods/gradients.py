@@ -110,7 +110,7 @@ def integrated_gradients(e: Explainer, x: Array, seed: Array, steps: int = 50, b
     found: Array = way * total
     rise = ((e.scored(x, seed)[0] - e.scored(start.copy(), seed)[0]) * seed).reshape(len(x), -1).sum(1)
     missed = np.abs(found.reshape(len(x), -1).sum(1) - rise) / np.maximum(np.abs(rise), 1e-12)
-    e.notes.append(f"the shares miss the score's rise by {missed.max():.1e} of it (completeness)")
+    e.notes.append(f"integrated-gradients: the shares miss the score's rise by {missed.max():.1e} of it (completeness)")
     return found
 
 

@@ -84,7 +84,7 @@ def weighed(e: Explainer, x: Array, seed: Array, probability: bool = False) -> A
         A row for each of them, or one for all.
     probability : bool
         Whether scores are made probabilities first: by the softmax or sigmoid that the model has behind the target, or
-        else a softmax over the classes. What is a probability already stays.
+        else, where they are `exclusive`, a softmax over the classes. What is a probability already stays.
 
     Raises
     ------
@@ -97,7 +97,8 @@ def weighed(e: Explainer, x: Array, seed: Array, probability: bool = False) -> A
     scores = (e.scores(x) if name is None else e.forward([name])({e.input: x})[name]).astype("f8")
     if len(scores) != len(x):
         raise RunError(f"{len(x)} inputs give a result of the shape {scores.shape}: no row for each", node=e.target)
-    if probability and name is None and unsquashed(e.model.graph, e.target) == e.target and scores[0].size > 1:
+    raw = name is None and unsquashed(e.model.graph, e.target) == e.target
+    if probability and raw and e.exclusive and scores[0].size > 1:
         scores = np.exp(scores - scores.max(1, keepdims=True))
         scores /= scores.sum(1, keepdims=True)
     found: Array = (scores * seed).reshape(len(x), -1).sum(1)

@@ -109,10 +109,10 @@ def attention(e: Explainer) -> Attention:
     ConfigError
         When there is none, or when it is not of all patches of the image to the same patches.
     """
-    if e.image is None or len(e.image.grid) != 2:
+    if e.view is None or len(e.view.grid) != 2:
         raise _refused("rollout follows attention to the patches of an image, and the input is none", "saliency")
     graph, images = e.model.graph, e.shape[0]
-    products = {node.outputs[0]: product for node in between(graph, [e.input], e.target)
+    products = {node.outputs[0]: product for node in between(graph, [e.seen], e.target)
                 if (product := _product(graph, node)) is not None}  # fmt: skip
     # Attention that asks with other tokens (a probe, a decoder) may come behind the last layer, not between.
     last = max((k for k, name in enumerate(products) if _square(graph, name)), default=-1)
@@ -129,7 +129,7 @@ def attention(e: Explainer) -> Attention:
     sizes = sorted({_shape(graph, name)[-1] for name in products}, reverse=True)
     if len(sizes) > 1:
         raise _refused(f"rollout follows tokens through all layers; here {' become '.join(map(str, sizes))}")
-    grid = laid(sizes[0], e.image.grid)
+    grid = laid(sizes[0], e.view.grid)
     if grid is None:
         raise _refused(f"{sizes[0]} tokens are no grid of patches of the image")
     heads = tuple(prod(_shape(graph, name)) // (images * sizes[0] ** 2) for name in products)
