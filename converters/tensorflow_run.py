@@ -25,7 +25,7 @@ from .tensorflow_repairs import by_batch, grown, repaired
 
 OPSET = 18
 """The newest that tf2onnx writes."""
-LAYERS = frozenset({"BiasAdd", "AddV2", "Add", "Mul", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul"})
+LAYERS = frozenset({"Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul"})
 """Operations that TensorFlow's optimizer is to leave alone: it puts the scaling behind them into their weights."""
 REWRITTEN = frozenset(
     "Const Enter Exit LoopCond Merge NextIteration Placeholder Switch TensorArrayGatherV3 TensorArrayReadV3 "
