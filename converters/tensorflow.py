@@ -46,7 +46,12 @@ class Converter:
         if kind in ("keras", "hdf5"):
             from .tensorflow_keras import open_keras
 
-            return open_keras(path, data, options)
+            found = open_keras(path, data, options)
+            return (
+                found
+                if not options.deploy or found.runnable or data is not None
+                else self._reopened(found, path, options)
+            )
         from .tensorflow_graph import to_model
         from .tensorflow_names import plain, renamed, variable_names
 
@@ -62,6 +67,16 @@ class Converter:
             return runnable(drawn, path, data, kind, signature, options.tag or "serve")
 
         return _running(path.name, made, drawn, paths, options)
+
+    def _reopened(self, drawn: Model, path: Path, options: Any) -> Model:
+        """Return what Keras and tf2onnx make of a file that our own table cannot run, the drawing where they cannot."""
+        from .tensorflow_reload import reloaded
+
+        try:
+            found = self.open_object(reloaded(path), (), {}, options)
+        except (ConvertError, MissingExtra) as fault:
+            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {fault.message}"))
+        return found if found.runnable else replace(drawn, problems=(*drawn.problems, found.problems[-1]))
 
     def takes(self, thing: object) -> bool:
         """Say whether an object in memory is TensorFlow's: a Keras model, a ``tf.function`` or a concrete function."""
