@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.scopes import Path as ScopePath
 
@@ -75,7 +75,7 @@ class Converter:
         try:
             found = self.open_object(reloaded(path), (), {}, options)
         except (ConvertError, MissingExtra) as fault:
-            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {fault.message}"))
+            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {_why(fault)}"))
         return found if found.runnable else replace(drawn, problems=(*drawn.problems, found.problems[-1]))
 
     def takes(self, thing: object) -> bool:
@@ -122,9 +122,13 @@ def _running(
     try:
         found = renamed(make(), paths)
     except (ConvertError, MissingExtra) as fault:
-        problem = f"{name}: {fault.message}; it is the structure only"
+        problem = f"{name}: {_why(fault)}; it is the structure only"
         return replace(renamed(drawn, paths), problems=(*drawn.problems, problem))
     return reshape(found, options.input_shapes) if options.input_shapes else found
+
+
+def _why(fault: GraphvizNetsError) -> str:
+    return f"{fault.message} ({fault.hint})" if fault.hint else fault.message
 
 
 def _head(path: Path, data: bytes | None) -> bytes:

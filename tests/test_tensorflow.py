@@ -204,6 +204,12 @@ def test_summaries_of_every_graph_are_json(by: str, folder: Path, shared: Path, 
     assert by == "scope" or (1 in values and [1, 1] in values and "string[]" in values)
 
 
+def test_a_folder_of_cut_files_says_so(shared: Path, need: Any) -> None:
+    need("tensorboard")
+    with pytest.raises(ConvertError, match="the record at byte 40 is cut off"):
+        load(shared / "events" / "truncated")
+
+
 def test_a_folder_is_a_log_folder_by_what_is_near(tmp_path: Path) -> None:
     run_ = tmp_path / "experiment" / "run" / "train"
     run_.mkdir(parents=True)
@@ -677,6 +683,13 @@ def test_any_flipped_or_cut_byte_is_our_error_or_a_model(folder: Path) -> None:
 def test_other_formats_are_left_alone() -> None:
     for name, head in (("a.prototxt", b"layer {"), ("a.onnx", b"\x08\x07\x12\x04test"), ("a.zip", b"PK\x03\x04")):
         assert kind_of(Path(name), head)[1] == 0
+
+
+def test_without_tensorflow_the_extra_is_named(need: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("tensorboard")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    model = load("graph.pbtxt", data=node("x", "Placeholder").encode(), deploy=True)
+    assert 'pip install "graphviz-nets[tensorflow]"' in model.problems[-1]
 
 
 def test_without_tensorboard_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
