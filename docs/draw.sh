@@ -54,10 +54,12 @@ explain() { # NAME MODEL OPTION...
   .venv/bin/graphviz-nets explain -q "$2" "$models/images/both_dog_cat.png" -o "$1" "${@:3}"
 }
 for class in 243:dog 282:cat; do
-  explain "docs/pictures/explain_cam_${class#*:}.png" "$made/mobilenet_v2.onnx" --preprocess imagenet --target "${class%:*}" \
+  explain "docs/pictures/explain_cam_${class#*:}.png" "$made/mobilenet_v2.onnx" --preprocess imagenet \
+    --labels "$models/labels/imagenet1000_clsidx_to_labels.txt" --target "${class%:*}" \
     --method grad-cam --method grad-cam++ --method recipro-cam --method eigen-cam
 done
-squeezenet=("$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" --weights "$made/squeezenet.caffemodel" --preprocess caffe)
+squeezenet=("$models/caffe/squeezenet/dc_squeezenet_v1.0_deploy.prototxt" --weights "$made/squeezenet.caffemodel" --preprocess caffe
+  --labels "$models/labels/synset_words.txt")
 explain docs/pictures/explain_cam_fine.png "${squeezenet[@]}" --layer fire5/concat --method layer-cam --method guided-grad-cam --method fullgrad
 explain "$made/relevance.csv" "${squeezenet[@]}" --method lrp
 draw explain_relevance.png "${squeezenet[0]}" --overlay "$made/relevance.csv" --depth 1 --rankdir LR --aspect 16:9 --scale 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,12 @@ import pytest
 
 from graphviz_nets import api
 from graphviz_nets.cli import run
+from graphviz_nets.cli.explaining import explain
 from graphviz_nets.errors import ConvertError, RunError, meant
-from graphviz_nets.explain import images
+from graphviz_nets.explain import images, targets
+from graphviz_nets.explain.explainer import Explainer
+from graphviz_nets.explain.methods import method, options_of
+from graphviz_nets.explain.metrics import metric
 from graphviz_nets.explain.runner import Runner
 from graphviz_nets.graph.builder import Builder
 from graphviz_nets.graph.preprocess import Preprocess
@@ -237,6 +243,45 @@ def test_an_ssd_explains_its_best_box(shared: Path, tmp_path: Path, need: Need, 
     assert explained(*common, "--box", "best", "-o", tmp_path / "b.npy") == 0
     maps = np.load(tmp_path / "a.npy")
     assert maps.shape == (2, 300, 300) and maps.any() and (maps == np.load(tmp_path / "b.npy")).all()
+    # What is explained is said and drawn, and the pointing game knows where it is.
+    given = ["--metric", "pointing-game", "--json", "--labels", shared / "labels" / "voc_classes.txt"]
+    assert explained(*common, *given, "-o", tmp_path / "a.html") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["methods"]["grad-cam"]["pointing-game"]["values"]) == 2
+    found = re.search(
+        r"fish-bike.jpg, explained: (\w+) at ([-\d]+), ([-\d]+), ([-\d]+), ([-\d]+)<", (tmp_path / "a.html").read_text()
+    )
+    assert found is not None
+    e = Explainer(model)
+    record = images.fitted(images.PRESETS["inception"], model)
+    (rows,) = targets.detections(e, images.batch(pictures[:1], record, e.shape), targets.detector(e))
+    number, label = targets.nearest(rows)
+    assert [int(side) for side in found.groups()[1:]] == rows.boxes[number].round().astype(int).tolist()
+    assert found[1] == (shared / "labels" / "voc_classes.txt").read_text().split()[label]
+    assert explained(*common, "--target", "top2", "-o", tmp_path / "a.npy") == 2
+    assert "no class of a box" in capsys.readouterr().err
+
+
+def commands(name: str) -> list[list[str]]:
+    """Return what follows graphviz-nets explain in a page of ours."""
+    text = (Path(__file__).resolve().parents[1] / name).read_text("utf-8")
+    return [
+        shlex.split(line, comments=True) for line in re.findall(r"^graphviz-nets explain (.+)$", text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/explain.md"])
+def test_commands_of_the_documentation_can_be_typed(page: str) -> None:
+    """Their options and methods are there, and who names a label gives labels."""
+    typed = commands(page)
+    assert len(typed) > 2
+    for words in typed:
+        given = explain.make_context("explain", words).params
+        assert given["images"] and (given["output"] or given["evaluate"] or given["metrics"])
+        assert {*given["methods"]} <= {*method, "all"} and {*given["metrics"]} <= {*metric}
+        assert given["labels"] or re.fullmatch(r"(top)?\d+", given["target"])
+        for part in given["settings"]:
+            assert any(part.partition("=")[0] in options_of(name) for name in given["methods"])
 
 
 def test_files_of_pytorch_say_what_to_name(shared: Path, tmp_path: Path, need: Need, capsys: Any) -> None:
@@ -244,6 +289,26 @@ def test_files_of_pytorch_say_what_to_name(shared: Path, tmp_path: Path, need: N
     net = shared / "pytorch" / "captum_cifar_exported.pt2"
     assert explained(net, shared / "images" / "cat.jpg", "--preprocess", "unit", "-o", tmp_path / "a.png") == 3
     assert "package.module:attribute" in capsys.readouterr().err
+
+
+def test_a_detector_is_told_of_boxes(picture: Path, tmp_path: Path, need: Need, capsys: Any) -> None:
+    """A box of YOLO's is no class: the command says how to ask for it, and what is not there."""
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("yolo", 18)
+    x = op.input("x", "float32", (1, 3, 8, 8))
+    weights = np.random.default_rng(0).standard_normal((7, 3, 2, 2), "f4")
+    y = op.Sigmoid(op.Conv(x, op.weight("w", weights.shape, weights.tobytes()), strides=(2, 2), kernel_shape=(2, 2)))
+    rows = op.Transpose(op.Reshape(y, op.constant([1, 7, 16])), perm=[0, 2, 1])
+    model = api.save(op.model([op.Mul(rows, op.scalar(1.0))]), tmp_path / "yolo.onnx")
+    common = [model, picture, "--preprocess", "unit", "--method", "hirescam", "-o", tmp_path / "out.npy"]
+    assert explained(*common) == 0
+    assert "may be those of a detector (yolo): --box best" in capsys.readouterr().err
+    assert explained(*common, "--box", "best", "-v") == 0
+    err = capsys.readouterr().err
+    assert re.search(r"a\.png: class [01] at ", err) and "may be" not in err
+    assert explained(*common, "--box", "best", "--target", "5") == 2
+    assert "found nothing of class 5" in capsys.readouterr().err
 
 
 def test_empty_folders_are_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +15,8 @@ from graphviz_nets.errors import ConfigError, ConvertError, meant
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from graphviz_nets.graph.rules import Table
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -116,35 +118,16 @@ def explain(
 
     NAME=FILE gives the files of each input of a model that has several; what is said of each goes into an .npz file.
     """
-    from graphviz_nets.explain.methods import LAYERED, method
+    from graphviz_nets.explain.methods import method
     from graphviz_nets.explain.metrics import metric
 
     chosen = tuple(method) if "all" in methods else methods or ("saliency",)
-    for name in chosen:
-        if method.find("", name) is None:
-            hint = meant(name, method, f"one of {', '.join(method)}, all")
-            raise ConfigError(f"no method {name!r}", key="--method", hint=hint)
-    for name in metrics:
-        if metric.find("", name) is None:
-            hint = meant(name, metric, f"one of {', '.join(metric)}")
-            raise ConfigError(f"no metric {name!r}", key="--metric", hint=hint)
+    _known(chosen, method, "all")
+    _known(metrics, metric)
     evaluate = evaluate or bool(metrics)
     kind = Path(output or "").suffix.lower()
     asked["relevant"] = kind == ".csv"
-    if kind not in (*WRITERS, ".csv") and (output is not None or not evaluate):
-        raise click.UsageError(f"name an output with -o: OUT{', OUT'.join([*WRITERS, '.csv'])}")
-    if raw and kind != ".npy":
-        raise click.UsageError("--raw is for .npy")
-    if kind in (".npy", ".csv") and len(chosen) > 1:
-        raise click.UsageError(f"a {kind} file holds one method")
-    if as_json and not evaluate:
-        raise click.UsageError("--json prints what --evaluate measures")
-    if evaluate and kind == ".csv":
-        raise click.UsageError("--evaluate measures maps; a .csv file holds none")
-    if asked["box"] is None and (asked["detector"] or asked["priors"]):
-        raise click.UsageError("--detector and --priors say how --box is found: name it, or --box best")
-    if asked["box"] is not None and (asked["against"] or asked["predicted"] or asked["value"]):
-        raise click.UsageError("--box says what is explained: without --against, --predicted and --of")
+    _usable(kind, chosen, output, raw, evaluate, as_json, asked)
     if not images:
         raise click.UsageError("name at least one IMAGE")
     if output is not None and not Path(output).parent.is_dir():  # said before the work, not after it
@@ -152,14 +135,7 @@ def explain(
     options = _options(settings, chosen, raw)
     source = {name: asked[name] for name in signature(read_input).parameters if name in asked}
     work = Work(read_input(**source, deploy=asked["phase"] == "test"), images, asked)
-    mapped = work.seen is not None and set(chosen) <= LAYERED and kind != ".csv"  # of the image alone
-    if work.together is None and kind == ".npz":
-        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each")
-    if work.together is not None and (evaluate or not (kind == ".npz" or mapped)):
-        raise click.UsageError("of several inputs, an .npz file holds what is said of each; class activation maps are "
-                               "of the image alone: .png, .npy and .html hold them, too")  # fmt: skip
-    if kind in (".png", ".html"):
-        work.check_pictures()
+    _fitting(kind, chosen, evaluate, work)
     if kind == ".csv":
         _csv(Path(str(output)), work, chosen[0])
     else:
@@ -177,6 +153,52 @@ def explain(
             say(f"note: {note}")
         if output is not None:
             say(f"wrote {output}")
+
+
+def _known(names: Sequence[str], table: Table[Any], *others: str) -> None:
+    """Raise a ConfigError unless a table of methods or metrics has these."""
+    for name in names:
+        if name not in table.rules:
+            hint = meant(name, table, f"one of {', '.join([*table, *others])}")
+            raise ConfigError(f"no {table.name} {name!r}", key=f"--{table.name}", hint=hint)
+
+
+def _usable(
+    kind: str, chosen: Sequence[str], output: str | None, raw: bool, evaluate: bool, as_json: bool,
+    asked: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Raise a UsageError for options that do not go together, whatever the model is."""
+    if kind not in (*WRITERS, ".csv") and (output is not None or not evaluate):
+        raise click.UsageError(f"name an output with -o: OUT{', OUT'.join([*WRITERS, '.csv'])}")
+    if raw and kind != ".npy":
+        raise click.UsageError("--raw is for .npy")
+    if kind in (".npy", ".csv") and len(chosen) > 1:
+        raise click.UsageError(f"a {kind} file holds one method")
+    if as_json and not evaluate:
+        raise click.UsageError("--json prints what --evaluate measures")
+    if evaluate and kind == ".csv":
+        raise click.UsageError("--evaluate measures maps; a .csv file holds none")
+    if asked["box"] is None and (asked["detector"] or asked["priors"]):
+        raise click.UsageError("--detector and --priors say how --box is found: name it, or --box best")
+    if asked["box"] is not None and (asked["against"] or asked["predicted"] or asked["value"]):
+        raise click.UsageError("--box says what is explained: without --against, --predicted and --of")
+
+
+def _fitting(kind: str, chosen: Sequence[str], evaluate: bool, work: Work) -> None:
+    """Raise a UsageError where the output is none for the inputs of the model, a ConfigError where they are no images.
+
+    Of several inputs all methods say something, but class activation maps are of the image alone.
+    """
+    from graphviz_nets.explain.methods import LAYERED
+
+    mapped = work.seen is not None and set(chosen) <= LAYERED and kind != ".csv"
+    if work.together is None and kind == ".npz":
+        raise click.UsageError("an .npz file is for a model with several inputs, NAME=FILE for each")
+    if work.together is not None and (evaluate or not (kind == ".npz" or mapped)):
+        raise click.UsageError("of several inputs, an .npz file holds what is said of each; class activation maps are "
+                               "of the image alone: .png, .npy and .html hold them, too")  # fmt: skip
+    if kind in (".png", ".html"):
+        work.check_pictures()
 
 
 def _options(settings: Sequence[str], chosen: Sequence[str], raw: bool) -> dict[str, dict[str, Any]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import click
 
-from graphviz_nets.cli.commands import Input, open_input
+from graphviz_nets.cli.commands import Input, open_input, say
 from graphviz_nets.errors import ConfigError, ConvertError, RunError, meant
 
 if TYPE_CHECKING:
@@ -29,80 +31,110 @@ LONGEST = 1 << 24
 """Bytes of a file of labels."""
 
 
+class Mark(NamedTuple):
+    """What a detector has found and is explained: left, top, right and bottom in pixels, its class and its score."""
+
+    box: tuple[float, ...]
+    label: int
+    score: float
+
+
 class Work:
     """A model and images, ready to be explained in batches."""
 
     def __init__(self, given: Input, paths: Sequence[Path], asked: Mapping[str, Any]) -> None:
-        from graphviz_nets import api
         from graphviz_nets.explain import images as pictures
         from graphviz_nets.explain.explainer import Explainer
         from graphviz_nets.explain.layers import find
         from graphviz_nets.explain.relevance import values_by_id
         from graphviz_nets.explain.runner import must_run
         from graphviz_nets.explain.targets import proposals
-        from graphviz_nets.explain.together import together
-        from graphviz_nets.graph.preprocess import Preprocess
 
         model = open_input(given)
         must_run(model)
-        paths = paths if any("=" in str(path) for path in paths) else pictures.files(paths)
-        arrays = all(path.suffix.lower() == ".npy" for path in paths)
-        preprocess = asked["preprocess"]
-        record = api.preprocess_of(preprocess) if preprocess is not None else pictures.record_of(model)
-        if record is None and not arrays:
-            raise ConfigError("the model does not say what is done to its images", key="--preprocess",
-                              hint=f"one of {', '.join(pictures.PRESETS)}, or a YAML file")  # fmt: skip
-        self.record: Preprocess = record or Preprocess()
-        if preprocess in pictures.PRESETS:
-            self.record = pictures.fitted(self.record, model)
-        self.together: Together | None = None
-        self.seen: str | None = None
-        if named := _named(model, paths):
-            parts = {
-                part: pictures.batch(files, self.record, model.graph.value(part).shape or ())
-                for part, files in named.items()
-            }
-            self.together = together(model, {part: array.shape[1:] for part, array in parts.items()})
-            model = self.together.model
-            self.seen = next((part for part, array in parts.items() if array.ndim > 2), None)
-        name = next((n for n in model.graph.inputs if len(model.graph.value(n).shape or ()) > 1), None)
-        if name is None:
-            raise ConfigError("the model has no input for images", hint="explain needs one of two axes or more")
-        shape = model.graph.value(name).shape or ()
-        self.x = self.together.pack(parts) if self.together else pictures.batch(paths, self.record, shape)
-        self.inputs: Array = parts[self.seen] if self.seen else self.x
-        wanted = min(asked["batch_size"], len(self.x))
-        # A Caffe net's batch is a setting of the file, not of the net.
-        if model.framework == "caffe" and shape[0] != wanted and not self.together:
-            shapes = {**given.options.input_shapes, name: (None, (wanted, *self.x.shape[1:]))}
-            model = api.load(given.path, replace(given.options, input_shapes=shapes), data=given.data)
-        self.box: str | None = asked["box"]
-        proposed = model if asked["value"] else proposals(model)
-        if proposed is not model:  # rows of detections have no scores of their own
-            model, self.box = proposed, self.box or "best"
-        fixed = model.graph.value(name).shape or ()
-        first = fixed[0] if isinstance(fixed[0], int) else wanted
-        self.values = values_by_id(model) if asked["relevant"] else {}
-        kept = list(self.values.values()) or [find(model, layer) for layer in asked["layers"]]
-        sizes = {name: (first, *self.x.shape[1:])}
-        about = None if asked["value"] is None else find(model, asked["value"], "--of")
-        self.explainer: Explainer = Explainer(model, about, sizes, asked["provider"], layers=kept, seen=self.seen)
-        self.names = [f"{k}" for k in range(len(self.x))] if named else _names(paths)
         self.title = model.name or Path(asked["source"]).name
         self.labels = _labels(asked["labels"])
         self.notes: list[str] = []
         self.quiet = bool(asked["quiet"])
+        self.found: dict[str, Array] = {}
+        self.options: dict[str, Mapping[str, Any]] = {}
+
+        paths = pictures.files(paths)
+        self.record = _record(model, asked["preprocess"], all(path.suffix.lower() == ".npy" for path in paths))
+        model, name = self._read(model, paths)
+        model = self._batched(model, name, given, asked["batch_size"])
+        self.box: str | None = asked["box"]
+        proposed = model if asked["value"] else proposals(model)
+        if proposed is not model:  # rows of detections have no scores of their own
+            model, self.box = proposed, self.box or "best"
+
+        first, *_ = model.graph.value(name).shape or (None,)
+        wanted = first if isinstance(first, int) else min(asked["batch_size"], len(self.x))
+        self.values = values_by_id(model) if asked["relevant"] else {}
+        about = None if asked["value"] is None else find(model, asked["value"], "--of")
+        explainer = partial(
+            Explainer, model, sizes={name: (wanted, *self.x.shape[1:])}, provider=asked["provider"], seen=self.seen,
+            layers=list(self.values.values()) or [find(model, layer) for layer in asked["layers"]],
+        )  # fmt: skip
+        self.explainer = explainer(target=about)
         self.scores = self.explainer.scores(self.x)
         self._check_scores()
         self.target = self.classes(asked["target"])
         self.against = None if asked["against"] is None else self.classes(asked["against"])
-        self.found: dict[str, Array] = {}
-        self.options: dict[str, Mapping[str, Any]] = {}
         self.predicted = bool(asked["predicted"])
         self.boxes: dict[str, Any] = {}
+        self.marks: list[Mark] = []
         self.row: Array | None = None
         if self.box is not None:
-            self._turn_to_box(model, sizes, kept, asked)
+            self._turn_to_box(explainer, asked)
+        elif asked["value"] is None:
+            self._note_detector()
+
+    def _note_detector(self) -> None:
+        """Note that what is explained as classes may be boxes."""
+        from graphviz_nets.explain.targets import detector
+
+        image = self.explainer.image
+        if self.scores.ndim != 3 or image is None or len(image.grid) != 2:
+            return
+        with suppress(ConfigError):  # it is none
+            kind = detector(self.explainer).kind
+            self.notes.append(f"the outputs may be those of a detector ({kind}): --box best explains what it finds")
+
+    def _read(self, model: Model, paths: Sequence[Path]) -> tuple[Model, str]:
+        """Read the images; return the model, with several inputs as one where they are given, and its input's name."""
+        from graphviz_nets.explain import images as pictures
+        from graphviz_nets.explain.together import together
+
+        def batch(name: str, files: Sequence[Path]) -> Array:
+            return pictures.batch(files, self.record, model.graph.value(name).shape or ())
+
+        self.together: Together | None = None
+        self.seen: str | None = None
+        if named := _named(model, paths):
+            parts = {name: batch(name, pictures.files(files)) for name, files in named.items()}
+            self.together = together(model, {name: array.shape[1:] for name, array in parts.items()})
+            self.seen = next((name for name, array in parts.items() if array.ndim > 2), None)
+            self.x = self.together.pack(parts)
+            self.inputs: Array = parts[self.seen] if self.seen else self.x
+            self.names = [f"{k}" for k in range(len(self.x))]
+            return self.together.model, self.together.model.graph.inputs[0]
+        found = next((name for name in model.graph.inputs if len(model.graph.value(name).shape or ()) > 1), None)
+        if found is None:
+            raise ConfigError("the model has no input for images", hint="explain needs one of two axes or more")
+        self.x = self.inputs = batch(found, paths)
+        self.names = _names(paths)
+        return model, found
+
+    def _batched(self, model: Model, name: str, given: Input, most: int) -> Model:
+        """Return a Caffe net with the batch that is wanted, which is a setting of its file; others as they are."""
+        from graphviz_nets import api
+
+        wanted = min(most, len(self.x))
+        if model.framework != "caffe" or self.together or (model.graph.value(name).shape or (wanted,))[0] == wanted:
+            return model
+        shapes = {**given.options.input_shapes, name: (None, (wanted, *self.x.shape[1:]))}
+        return api.load(given.path, replace(given.options, input_shapes=shapes), data=given.data)
 
     def classes(self, target: str) -> Any:
         """Return the target as a class number, or as one for each image."""
@@ -140,22 +172,24 @@ class Work:
         if self.labels and self.box is None and self.scores.ndim > 1 and self.scores.shape[1] != len(self.labels):
             self.notes.append(f"--labels has {len(self.labels)} lines, and the model {self.scores.shape[1]} classes")
 
-    def _turn_to_box(
-        self, model: Model, sizes: Mapping[str, Any], kept: Sequence[str], asked: Mapping[str, Any]
-    ) -> None:
-        """Make the score of a detector's box what is explained."""
+    def _turn_to_box(self, explainer: Callable[..., Explainer], asked: Mapping[str, Any]) -> None:
+        """Make the score of a detector's box what is explained, by an explainer of another target."""
         from graphviz_nets.explain import targets
-        from graphviz_nets.explain.explainer import Explainer
         from graphviz_nets.explain.images import load_array
 
-        box = _box(self.box)
-        label = None if asked["target"] == "top1" else self.classes(asked["target"])
+        box, target = _box(self.box), asked["target"]
+        if target != "top1" and target.removeprefix("top").isdecimal() and not target.isdecimal():
+            raise ConfigError(f"{target!r} is no class of a box", key="--target", hint="a class's number, or its label")
+        label = None if target == "top1" else self.classes(target)
         priors = None if asked["priors"] is None else load_array(asked["priors"])
         how = targets.detector(self.explainer, asked["detector"] or "", priors=priors)
         self.boxes = {"box": box, "label": label, "how": how}
+        for found in targets.detections(self.explainer, self.x, how):
+            number, best = targets.nearest(found, box, label)
+            self.marks.append(Mark(tuple(found.boxes[number].tolist()), best, float(found.scores[number, best])))
         if targets.KINDS[how.kind].factors is not None:
             name, self.row = targets.score_of(self.explainer, self.x, how, box, label)
-            self.explainer = Explainer(model, name, sizes, asked["provider"], layers=kept)
+            self.explainer = explainer(target=name)
             self.explainer.exclusive = False
 
     def seed(self, some: slice) -> Array:
@@ -177,6 +211,8 @@ class Work:
         from graphviz_nets.explain.methods import QUICK
 
         for name in chosen:
+            if len(chosen) > 1 and not self.quiet and not sys.stderr.isatty():
+                say(f"{name} ...")
             given = ({**QUICK.get(name, {}), **options[name]}) if skip else options[name]
             about = ", ".join(f"{key}={value}" for key, value in given.items()) if skip else ""
             try:
@@ -221,8 +257,7 @@ class Work:
         """Return what the metrics say of all maps that were found."""
         from graphviz_nets.explain.evaluation import evaluate
 
-        box = _box(self.box)
-        boxes = None if box is None else [box] * len(self.x)
+        boxes = [mark.box for mark in self.marks] or None
         maps = {name: self.maps(name, attribution) for name, attribution in self.found.items()}
         self.explainer.track = self.bar
         report = evaluate(self.explainer, self.x, self.seed(slice(None)), maps, self.again, boxes, metrics)
@@ -237,9 +272,9 @@ class Work:
             yield from bar
 
     def best(self, k: int) -> list[tuple[str, float]]:
-        """Return an image's five best classes and their scores."""
-        if self.box is not None:  # its scores are not of the image's classes
-            return []
+        """Return an image's five best classes and their scores, or those of the box that is explained."""
+        if self.marks:
+            return [(self.label(self.marks[k].label), self.marks[k].score)]
         if self.scores.ndim < 2:
             return [(self.explainer.target, float(self.scores[k]))]
         flat = self.scores[k].reshape(len(self.scores[k]), -1).mean(1)
@@ -251,10 +286,10 @@ class Work:
 
     def explained(self, k: int) -> str:
         """Return the name of the class that an image's maps explain."""
+        if self.marks:
+            return f"{self.label(self.marks[k].label)} at {', '.join(f'{side:.0f}' for side in self.marks[k].box)}"
         if self.scores.ndim < 2:
             return self.explainer.target
-        if self.box is not None:
-            return "the best box" if _box(self.box) is None else f"the box {self.box}"
         both = [self.label(one if isinstance(one, int) else int(one[k]))
                 for one in (self.target, self.against) if one is not None]  # fmt: skip
         return " against ".join(both)
@@ -273,10 +308,13 @@ class Work:
             )
 
     def pictures(self) -> Array:
-        """Return the images as the model sees them."""
-        from graphviz_nets.explain.heatmap import shown
+        """Return the images as the model sees them, and the boxes that are explained."""
+        from graphviz_nets.explain.heatmap import framed, shown
 
-        return shown(self.inputs, self.axis, self.record.channels)
+        found = shown(self.inputs, self.axis, self.record.channels)
+        for picture, mark in zip(found, self.marks, strict=False):
+            framed(picture, mark.box)
+        return found
 
     def parts(self, name: str, attribution: Array) -> dict[str, Array]:
         """Return what is said of each of several inputs; maps of layers are of the one that is seen."""
@@ -314,6 +352,20 @@ def _box(text: str | None) -> tuple[float, ...] | None:
     except ValueError:
         raise ConfigError(f"{text!r} is no box", key="--box", hint="left,top,right,bottom in pixels, or best") from None
     return left, top, right, bottom
+
+
+def _record(model: Model, preprocess: str | None, arrays: bool) -> Preprocess:
+    """Return what is done to images: what is asked for, or what the model says; arrays need nothing."""
+    from graphviz_nets import api
+    from graphviz_nets.explain import images as pictures
+    from graphviz_nets.graph.preprocess import Preprocess
+
+    record = api.preprocess_of(preprocess) if preprocess is not None else pictures.record_of(model)
+    if record is None and not arrays:
+        raise ConfigError("the model does not say what is done to its images", key="--preprocess",
+                          hint=f"one of {', '.join(pictures.PRESETS)}, or a YAML file")  # fmt: skip
+    record = record or Preprocess()
+    return pictures.fitted(record, model) if preprocess in pictures.PRESETS else record
 
 
 def _named(model: Model, paths: Sequence[Path]) -> dict[str, list[Path]]:

@@ -294,7 +294,8 @@ def nearest(found: Detections, box: Sequence[float] | None = None, label: int | 
     if box is not None:
         scores = scores * overlap(np.asarray(box, "f8"), found.boxes)[:, None]
     if not scores.size or scores.max() <= 0:
-        raise ConfigError(f"the model has found nothing{'' if box is None else ' there'}", key="--target")
+        what = ("" if label is None else f" of class {label}") + ("" if box is None else " there")
+        raise ConfigError(f"the model has found nothing{what}", key="--target")
     number, best = np.unravel_index(scores.argmax(), scores.shape)
     return int(number), int(best) if label is None else label
 

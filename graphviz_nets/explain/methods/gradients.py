@@ -110,7 +110,10 @@ def integrated_gradients(e: Explainer, x: Array, seed: Array, steps: int = 50, b
     found: Array = way * total
     rise = ((e.scored(x, seed)[0] - e.scored(start.copy(), seed)[0]) * seed).reshape(len(x), -1).sum(1)
     missed = np.abs(found.reshape(len(x), -1).sum(1) - rise) / np.maximum(np.abs(rise), 1e-12)
-    e.notes.append(f"integrated-gradients: the shares miss the score's rise by {missed.max():.1e} of it (completeness)")
+    more = "; more steps come nearer" if missed.max() > 0.05 else ""
+    e.notes.append(
+        f"integrated-gradients: the shares miss the score's rise by {missed.max():.1e} of it (completeness{more})"
+    )
     return found
 
 
