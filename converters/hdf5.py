@@ -44,6 +44,14 @@ def inside(group: Any, key: str, path: Path) -> Any:
     return item
 
 
+def numeric(item: Any) -> bool:
+    """Say whether a dataset holds numbers, of a type that there is."""
+    try:
+        return item.dtype.kind in "fiu"
+    except (ValueError, TypeError):
+        return False
+
+
 def array(
     opened: Callable[[], AbstractContextManager[Any]], item: Any, path: Path
 ) -> tuple[tuple[int, ...], Callable[[], bytes]]:
@@ -61,12 +69,15 @@ def array(
     shape, where = tuple(int(dim) for dim in item.shape), item.name
     size, stored = prod(shape) * 4, item.id.get_storage_size()
     # Compressed numbers hardly shrink a thousandfold: a file that says so would fill the memory.
-    if size > LARGEST or size > 1000 * stored + SMALL or item.dtype.kind not in "fiu":
+    if size > LARGEST or size > 1000 * stored + SMALL or not numeric(item):
         raise ConvertError(f"the HDF5 file's {where!r} is no array of numbers that can be read", path=str(path))
 
     def read() -> bytes:
         with opened() as file:
             found = inside(file[os.path.dirname(where)], os.path.basename(where), path)
-            return bytes(found[...].astype("<f4").tobytes())
+            try:
+                return bytes(found[...].astype("<f4").tobytes())
+            except (OSError, ValueError, TypeError) as fault:  # a piece that does not unpack
+                raise ConvertError(f"the HDF5 file's {where!r} is broken: {str(fault)[:100]}", path=str(path)) from None
 
     return shape, read

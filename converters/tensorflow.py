@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graphviz_nets.errors import ConfigError, ConvertError, MissingExtra
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.scopes import Path as ScopePath
 
@@ -46,7 +46,12 @@ class Converter:
         if kind in ("keras", "hdf5"):
             from .tensorflow_keras import open_keras
 
-            return open_keras(path, data, options)
+            found = open_keras(path, data, options)
+            return (
+                found
+                if not options.deploy or found.runnable or data is not None
+                else self._reopened(found, path, options)
+            )
         from .tensorflow_graph import to_model
         from .tensorflow_names import plain, renamed, variable_names
 
@@ -62,6 +67,16 @@ class Converter:
             return runnable(drawn, path, data, kind, signature, options.tag or "serve")
 
         return _running(path.name, made, drawn, paths, options)
+
+    def _reopened(self, drawn: Model, path: Path, options: Any) -> Model:
+        """Return what Keras and tf2onnx make of a file that our own table cannot run, the drawing where they cannot."""
+        from .tensorflow_reload import reloaded
+
+        try:
+            found = self.open_object(reloaded(path), (), {}, options)
+        except (ConvertError, MissingExtra) as fault:
+            return replace(drawn, problems=(*drawn.problems, f"{path.name}: {_why(fault)}"))
+        return found if found.runnable else replace(drawn, problems=(*drawn.problems, found.problems[-1]))
 
     def takes(self, thing: object) -> bool:
         """Say whether an object in memory is TensorFlow's: a Keras model, a ``tf.function`` or a concrete function."""
@@ -107,9 +122,13 @@ def _running(
     try:
         found = renamed(make(), paths)
     except (ConvertError, MissingExtra) as fault:
-        problem = f"{name}: {fault.message}; it is the structure only"
+        problem = f"{name}: {_why(fault)}; it is the structure only"
         return replace(renamed(drawn, paths), problems=(*drawn.problems, problem))
     return reshape(found, options.input_shapes) if options.input_shapes else found
+
+
+def _why(fault: GraphvizNetsError) -> str:
+    return f"{fault.message} ({fault.hint})" if fault.hint else fault.message
 
 
 def _head(path: Path, data: bytes | None) -> bytes:

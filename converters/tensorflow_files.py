@@ -150,7 +150,7 @@ def parsed(message: Any, data: bytes, path: Path) -> Any:
     try:
         message.ParseFromString(data)
     except (DecodeError, RuntimeError) as fault:
-        what = "is nested too deeply" if "Exceeded" in str(fault) else "is truncated or broken"
+        what = "is nested too deeply" if "Exceeded" in str(fault) else "is truncated, broken or something else"
         name = message.DESCRIPTOR.name
         raise ParseError(f"the file {what}: it is no whole {name}", path=str(path)) from None
     return message
@@ -338,13 +338,19 @@ def _in_events(path: Path, data: bytes | None) -> tuple[Source | None, list[str]
 
 
 def _logs(path: Path, data: bytes | None, tag: str | None) -> Source:
-    holding = [(file, found) for file in _event_files(path) if (found := _in_events(file, None)[0]) is not None]
+    holding, noticed = [], []
+    for file in _event_files(path):
+        found, problems = _in_events(file, None)
+        noticed += problems
+        if found is not None:
+            holding.append((file, found))
     if not holding:
-        raise ConvertError("no event file in the folder holds a graph", path=str(path))
+        hint = "; ".join(noticed[:3]) or "they may hold scalars or images, which are no graph"
+        raise ConvertError("no event file in the folder holds a graph", path=str(path), hint=hint)
     file, first = holding[0]
     others = f"{len(holding) - 1} more event files hold graphs; name one to see it"
-    problems = (f"{file.relative_to(path)}: {others}",) if len(holding) > 1 else ()
-    return Source(first.graph, first.signatures, first.trainable, (*first.problems, *problems))
+    more = (f"{file.relative_to(path)}: {others}",) if len(holding) > 1 else ()
+    return Source(first.graph, first.signatures, first.trainable, (*first.problems, *more))
 
 
 _READERS = {

@@ -243,7 +243,7 @@ def _add(
     place = (*above, *(own if own in scopes else own[:-1]))
     called = node.attr["f"].func.name if node.op in CALLS else node.op
     function = flat.library.get(called)
-    node_id = flat.unique(name)
+    node_id = flat.unique(name or node.op or "node")
     if node.op in BODIES and len(calls) < DEEPEST:
         data = _opened(flat, node, node_id, (*above, *own), data, calls)
         place = (*above, *own)

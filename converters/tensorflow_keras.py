@@ -67,15 +67,17 @@ def open_keras(path: Path, data: bytes | None, options: Any) -> Model:
     MissingExtra
         Without h5py.
     """
+    config, version, store = configuration(path, data)
+    return to_model(config, path, options, store, version)
+
+
+def configuration(path: Path, data: bytes | None) -> tuple[Any, int, Store]:
+    """Return what a file says of its model, by which major version of Keras, and its weights."""
     content = data if data is not None else _start(path)
     try:
-        if content.startswith(b"PK"):
-            config, about, store = _zip(path, data)
-        else:
-            config, about, store = _h5(path, data)
-    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, NotImplementedError) as fault:
+        return _zip(path, data) if content.startswith(b"PK") else _h5(path, data)
+    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError) as fault:
         raise ParseError(f"the file is broken: {str(fault)[:200]}", path=str(path)) from None
-    return to_model(config, path, options, store, about)
 
 
 def _start(path: Path) -> bytes:
@@ -192,7 +194,7 @@ def _zip(path: Path, data: bytes | None) -> tuple[Any, int, Store]:
                 if isinstance(item, module.Group):
                     if name != "optimizer" and name.count("/") < 2 * DEEPEST:
                         waiting.append((name, item))
-                elif item is not None and item.dtype.kind in "fiu":
+                elif item is not None and hdf5.numeric(item):
                     blobs[name] = Blob(name, *hdf5.array(opened, item, path))
                 if len(blobs) + len(waiting) > MOST:
                     raise LimitError("arrays in the file", MOST)

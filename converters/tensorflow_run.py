@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from graphviz_nets.graph.ir import Model, Node, Shape, graphs
 from .tensorflow_files import Signature, meta_of
 from .tensorflow_graph import needed
 from .tensorflow_names import joined
+from .tensorflow_repairs import by_batch, grown, repaired
 
 OPSET = 18
 """The newest that tf2onnx writes."""
@@ -259,7 +259,7 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     graph = frozen.graph.__class__()
     graph.CopyFrom(frozen.graph)
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(grown(nodes))
     kept = {node.name for node in nodes}
     inputs = [tensor for tensor in frozen.inputs if tensor.partition(":")[0] in kept]
     inputs, outputs = list(inputs), list(frozen.outputs)
@@ -268,8 +268,8 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     with tf.Graph().as_default():
         whole_graph = _inlined(graph, [*inputs, *outputs])
         layers = [f"{node.name}:0" for node in whole_graph.node if node.op in LAYERS]
-        small = _by_batch(tf_loader.tf_optimize(inputs, [*outputs, *layers], whole_graph))
-    with tf.Graph().as_default() as whole, _in_order(), _layers_apart():
+        small = by_batch(tf_loader.tf_optimize(inputs, [*outputs, *layers], whole_graph))
+    with tf.Graph().as_default() as whole, repaired():
         tf.import_graph_def(small, name="")
         try:
             made = tfonnx.process_tf_graph(whole, opset=OPSET, input_names=inputs, output_names=outputs)
@@ -285,45 +285,6 @@ def translated(frozen: Frozen, drawn: Model) -> Model:
     return found
 
 
-@contextmanager
-def _in_order() -> Iterator[None]:
-    """Have tf2onnx go over nodes in an order that only the graph decides, and number its own from 1 on.
-
-    It goes over sets, in the order of hashes, so that what it optimizes, and how far, is another thing in each process.
-    """
-    from tf2onnx import tfonnx, utils
-    from tf2onnx.graph import Graph
-
-    consumers, needed_by = Graph.find_output_consumers, Graph.extract_sub_graph_nodes
-    functions = tfonnx.resolve_functions
-
-    def find_output_consumers(self: Any, name: str) -> list[Any]:
-        return sorted(consumers(self, name), key=lambda node: str(node.name))
-
-    def extract_sub_graph_nodes(self: Any, *given: Any, **named: Any) -> list[Any]:
-        place = {id(node): k for k, node in enumerate(self.get_nodes())}  # it may list a node twice
-        return sorted(needed_by(self, *given, **named), key=lambda node: place.get(id(node), len(place)))
-
-    def resolve_functions(graph: Any) -> list[Any]:
-        """Return functions, those that are called first."""
-        known = {one.name: one for one in sorted(functions(graph), key=lambda one: str(one.name))}
-        needs = {
-            name: {item.func.name for node in one.as_graph_def().node for item in node.attr.values()} & known.keys()
-            for name, one in known.items()
-        }
-        order = TopologicalSorter({name: sorted(before) for name, before in needs.items()})
-        return [known[name] for name in order.static_order()]
-
-    Graph.find_output_consumers, Graph.extract_sub_graph_nodes = find_output_consumers, extract_sub_graph_nodes
-    tfonnx.resolve_functions = resolve_functions
-    utils.INTERNAL_NAME = 1
-    try:
-        yield
-    finally:
-        Graph.find_output_consumers, Graph.extract_sub_graph_nodes = consumers, needed_by
-        tfonnx.resolve_functions = functions
-
-
 def _inlined(graph: Any, ends: Sequence[str]) -> Any:
     """Return a GraphDef with the functions that it calls in the place of their calls; loops and choices stay."""
     import tensorflow as tf
@@ -334,88 +295,6 @@ def _inlined(graph: Any, ends: Sequence[str]) -> Any:
     meta = tf.compat.v1.train.export_meta_graph(graph_def=graph)
     meta.collection_def["train_op"].node_list.value.extend(ends)
     return tf_optimizer.OptimizeGraph(config, meta)
-
-
-def _by_batch(graph: Any) -> Any:
-    """Return a GraphDef in which normalizations by the batch's own statistics are written out.
-
-    tf2onnx takes them for those by stored ones, and warns on its log only.
-
-    Raises
-    ------
-    ConvertError
-        Where one stands in a loop's body, or its statistics are used.
-    """
-    found = [node for node in graph.node if _in_training(node)]
-    found += [node for function in graph.library.function for node in function.node_def if _in_training(node)]
-    if not found:
-        return graph
-    used = {ref for node in graph.node for ref in node.input if ":" in ref}
-    plain = {node.name for node in graph.node}
-    for node in found:
-        rest = any(f"{node.name}:{k}" in used for k in range(1, 6))
-        if node.name not in plain or rest or node.attr["data_format"].s == b"NCHW":
-            raise ConvertError(f"{node.name} normalizes by its batch, which is only translated outside of loops, with "
-                               "channels last, and where nothing else reads the statistics")  # fmt: skip
-    import tensorflow as tf
-
-    nodes = [node for node in graph.node if not _in_training(node)]
-    for node in found:
-        x, scale, offset, *_ = node.input
-        small = tf.Graph()
-        with small.as_default():
-            given = [
-                tf.compat.v1.placeholder(tf.float32, (None,) * rank, name)
-                for name, rank in zip("xab", (4, 1, 1), strict=True)
-            ]
-            mean, variance = tf.nn.moments(given[0], (0, 1, 2))
-            y = (given[0] - mean) * tf.math.rsqrt(variance + node.attr["epsilon"].f) * given[1]
-            tf.add(y, given[2], name="y")
-        names = {"x": x, "a": scale, "b": offset, "y": node.name}
-        for one in small.as_graph_def().node:
-            if one.op == "Placeholder":
-                continue
-            one.name = names.get(one.name, f"{node.name}/{one.name}")
-            one.input[:] = [names.get(ref, f"{node.name}/{ref}") for ref in one.input]
-            nodes.append(one)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return graph
-
-
-def _in_training(node: Any) -> bool:
-    """Say whether a NodeDef normalizes by its batch; the attribute is true where it is absent."""
-    return node.op.startswith("FusedBatchNorm") and ("is_training" not in node.attr or node.attr["is_training"].b)
-
-
-@contextmanager
-def _layers_apart() -> Iterator[None]:
-    """Keep tf2onnx from putting the scaling and shift behind a convolution, a layer of its own, into its weights.
-
-    It does where nothing else reads the convolution, which is what it is told here never to be so.
-    """
-    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
-
-    scale, shift = TransposeOptimizer._mul_handler, TransposeOptimizer._add_handler
-    single = TransposeOptimizer._nodes_has_single_consumer_node
-
-    def apart(handler: Callable[[Any, Any, Any], bool]) -> Callable[[Any, Any, Any], bool]:
-        def handle(self: Any, turn: Any, node: Any) -> bool:
-            self._nodes_has_single_consumer_node = lambda nodes: (
-                not any(one.type in ("Conv", "ConvTranspose") for one in nodes) and single(self, nodes)
-            )
-            try:
-                return handler(self, turn, node)
-            finally:
-                del self._nodes_has_single_consumer_node
-
-        return handle
-
-    TransposeOptimizer._mul_handler, TransposeOptimizer._add_handler = apart(scale), apart(shift)
-    try:
-        yield
-    finally:
-        TransposeOptimizer._mul_handler, TransposeOptimizer._add_handler = scale, shift
 
 
 def _translations() -> frozenset[str]:

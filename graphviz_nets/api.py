@@ -22,6 +22,8 @@ from graphviz_nets.graph.preprocess import Preprocess
 HEAD = 4096
 LARGEST_TEXT = 64 << 20
 """Bytes of a model given on standard input."""
+PACKED = {b"\x1f\x8b": "gunzip", b"\xfd7zXZ\0": "unxz", b"BZh": "bunzip2", b"\x28\xb5\x2f\xfd": "unzstd"}
+"""How compressed files begin, and what unpacks them."""
 
 
 def load(
@@ -173,6 +175,9 @@ def _converter(path: Path, head: bytes, source: str | None) -> Any:
             best, sure = converter, score
     if best is None:
         known = ", ".join(names)
+        unpack = next((command for magic, command in PACKED.items() if head.startswith(magic)), None)
+        if unpack is not None:
+            raise UnknownFormat("the file is compressed", path=str(path), hint=f"unpack it first: {unpack}")
         what = "the file is empty" if not head and path.is_file() else "no converter recognises the file"
         raise UnknownFormat(what, path=str(path), hint=f"name its format with --from {known}")
     return best

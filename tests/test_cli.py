@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_summary_in_the_other_forms(capsys: Any) -> None:
     assert {"Conv", "Gemm"} <= {row["type"] for row in json.loads(capsys.readouterr().out)["rows"]}
     assert run(["summary", TINY, "--by", "scope", "--depth", "1", "--json"]) == 0
     assert all("/" not in row["id"] for row in json.loads(capsys.readouterr().out)["rows"])
+
+
+def test_a_compressed_file_says_how_to_unpack_it(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "net.pbtxt.xz"
+    file.write_bytes(lzma.compress(b"node {}"))
+    assert run(["summary", str(file)]) == 3
+    assert "the file is compressed (unpack it first: unxz)" in capsys.readouterr().err
 
 
 def test_unknown_figures_are_null(tmp_path: Path, capsys: Any) -> None:

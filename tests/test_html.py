@@ -870,7 +870,9 @@ def weighted(channels: int = 3) -> Model:
     x = op.Conv(op.input("x", "float32", (1, channels, 16, 16)), tensor("first", 10, channels, 5, 5))
     x = op.Conv(x, tensor("</script><img src=x>", 4, 10, 3, 3))
     x = op.Mul(x, op.weight("slope", (1,), np.float32(0.25).tobytes()))
-    x = op.Mul(x, op.weight("odd", (4, 1, 1), np.array([1, np.nan, np.inf, 3], "f4").tobytes()))
+    x = op.Mul(
+        x, op.weight("odd", (4, 1, 1), np.array([0x3F800000, 0x7F800001, 0x7F800000, 0x40400000], "u4").tobytes())
+    )
     return op.model([x])
 
 

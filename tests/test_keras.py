@@ -329,6 +329,49 @@ def test_a_lambda_is_never_run(need: Any, tmp_path: Path) -> None:
     assert any("evil" in text for text in model.problems) and not model.runnable and not marker.exists()
 
 
+@pytest.mark.parametrize("form", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_what_our_table_lacks_runs_by_way_of_keras(form: str, keras: ModuleType, need: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    need("tf2onnx")
+    layers = keras.layers
+    x = keras.Input((4, 6, 6, 2), name="x")
+    y = layers.ConvLSTM2D(3, 3)(x)
+    y = keras.ops.mean(y, axis=(1, 2)) if form == "keras" else layers.Flatten()(y)  # in HDF5 Keras loses where ops are
+    model = filled(keras.Model(x, layers.Dense(2)(y)))
+    file = tmp_path / f"net.{form}"
+    model.save(file)
+    drawn = load(file)
+    assert not drawn.runnable and "conv_lstm2d" in {scope.name for scope in drawn.layers}
+    agrees(model, load(file, deploy=True), [np.random.default_rng(1).normal(0, 1, (2, 4, 6, 6, 2)).astype("f4")])
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"class_name": "Lambda", "config": {"name": "l", "function": "x"}},
+        {"class_name": "system", "module": "os", "config": {"name": "l"}},
+        {"class_name": "Own", "module": "net", "registered_name": "net>Own", "config": {"name": "l"}},
+        {"class_name": "ReLU", "module": "keras.layers", "registered_name": "net>ReLU", "config": {"threshold": 1}},
+        {"class_name": "get_file", "module": "keras.utils", "config": {"name": "l"}},
+        {"class_name": "load_model", "module": "keras.src.ops.numpy", "config": {"name": "l"}},
+        {"class_name": "StringLookup", "module": "keras.layers", "config": {"name": "l", "vocabulary": "/etc/passwd"}},
+        {"class_name": "Wrapper", "module": "keras.layers", "config": {"name": "l", "layer": {
+            "class_name": "function", "module": "builtins", "config": "exec", "registered_name": "function"}}},
+        {"class_name": ["Dense"], "config": {"name": "l"}},
+    ],
+)  # fmt: skip
+def test_keras_is_asked_for_its_own_classes_only(
+    item: dict[str, Any], keras: ModuleType, need: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    need("tf2onnx")
+    monkeypatch.setattr(keras.saving, "load_model", lambda *given, **named: pytest.fail("it was read"))
+    (tmp_path / "net.keras").write_bytes(keras_zip(chain(item)))
+    model = load(tmp_path / "net.keras", deploy=True)
+    assert not model.runnable and "Keras is not asked to read it" in model.problems[-1]
+
+
 def test_a_bomb_is_refused(need: Any) -> None:
     need("h5py")
     with pytest.raises(LimitError):
@@ -394,6 +437,35 @@ def test_links_and_outside_arrays_of_hdf5_are_refused(need: Any, tmp_path: Path)
                 group.create_dataset("kernel", (4, 3), "f4", external=[(str(tmp_path / "raw"), 0, 48)])
         with pytest.raises(ConvertError, match=r"not (followed|read)"):
             load(file)
+
+
+def test_numbers_of_no_known_type_and_broken_pieces_are_our_errors(need: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    module, file = need("h5py"), tmp_path / "net.h5"
+    odd = module.h5t.IEEE_F32LE.copy()
+    odd.set_ebias(1 << 31)
+    with module.File(file, "w") as out:
+        config = chain({"class_name": "Dense", "config": {"name": "d", "units": 64}})
+        out.attrs["model_config"], out.attrs["keras_version"] = json.dumps(config), "2.4.0"
+        group = out.create_group("model_weights/d")
+        group.attrs["weight_names"] = [b"kernel", b"bias"]
+        group.create_dataset(
+            "kernel", data=np.arange(256.0).reshape(4, 64).astype("f4"), chunks=(4, 64), compression="gzip"
+        )
+        space = module.h5s.create_simple((64,))
+        module.h5d.create(group.id, b"bias", odd, space)
+    with pytest.raises(ConvertError, match="no array of numbers"):
+        load(file)
+    with module.File(file, "a") as out:
+        del out["model_weights/d/bias"]
+        out["model_weights/d/bias"] = np.zeros(64, "f4")
+        where = out["model_weights/d/kernel"].id.get_chunk_info(0)
+    content = bytearray(file.read_bytes())
+    content[where.byte_offset + 4 : where.byte_offset + 12] = b"\xff" * 8
+    file.write_bytes(content)
+    with pytest.raises(ConvertError, match="is broken"):
+        load(file).graph.initializers["d/kernel"].bytes()
 
 
 def test_weights_of_another_shape_name_the_layer(need: Any, tmp_path: Path) -> None:

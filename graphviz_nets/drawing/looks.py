@@ -88,7 +88,9 @@ class Looks:
             else bool(name)
             for name in node.inputs
         )
-        attributes = tuple((key, None if blank else _key(value)) for key, value in sorted(node.attributes.items()))
+        # TensorFlow's that begin with _ tell its placer which variables to stand beside, and the like.
+        own = sorted((key, value) for key, value in node.attributes.items() if not key.startswith("_"))
+        attributes = tuple((key, None if blank else _key(value)) for key, value in own)
         return node.domain, node.op_type, inputs, len(node.outputs), attributes
 
     def _tensor(self, tensor: Tensor, exact: bool) -> Hashable:

@@ -121,7 +121,7 @@ class Tree:
         self.unfolded: set[Fold] = set()
         self.known: dict[int, tuple[Item, Leaf, Item | None]] = {}
         _build(self, model, shown)
-        looks = Looks(model, shown, edges) if options.group != "none" else None
+        looks = Looks(model, shown, self._wires(shown, edges)) if options.group != "none" else None
         if looks is not None:
             self._infer(looks, edges, options)
         if not options.repeats or options.overlay:  # a value of each member is to be seen
@@ -304,6 +304,11 @@ class Tree:
             found = here if isinstance(here, Place) and here.auxiliary else found
             here = here.parent
         return found
+
+    def _wires(self, shown: Sequence[Leaf], edges: Sequence[Edge]) -> Sequence[Edge]:
+        """Return the edges that may be wires: those between the network and what only serves its training are none."""
+        apart = {id(leaf) for leaf in shown if self.apart(leaf.id) is not None}
+        return [edge for edge in edges if (id(edge.source) in apart) == (id(edge.target) in apart)] if apart else edges
 
     def _expand(self, patterns: Sequence[str]) -> None:
         """Open what the patterns name and all around it; runs unfold where they name another member than the first."""

@@ -221,7 +221,8 @@ class _Pieces:
 
         flat = self.values.reshape(-1)
         for start in range(0, flat.size, PIECE):
-            piece = flat[start : start + PIECE].astype("f8")
+            with np.errstate(invalid="ignore"):  # NaNs that signal
+                piece = flat[start : start + PIECE].astype("f8")
             fine = np.isfinite(piece)
             yield piece if fine.all() else piece[fine]
 
