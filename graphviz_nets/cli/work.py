@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 24
 """Bytes of a file of labels."""
+SYNSET = re.compile(r"^n\d{8}\s+")
+"""The number of a class in WordNet, before its name."""
 
 
 class Mark(NamedTuple):
@@ -282,8 +284,8 @@ class Work:
         return [(self.label(c), float(flat[c])) for c in (-flat).argsort(kind="stable")[:5]]
 
     def label(self, number: int) -> str:
-        """Return a class's name."""
-        return self.labels[number] if number < len(self.labels) else f"class {number}"
+        """Return a class's name, without the number of its synset in WordNet."""
+        return SYNSET.sub("", self.labels[number]) if number < len(self.labels) else f"class {number}"
 
     def explained(self, k: int) -> str:
         """Return the name of the class that an image's maps explain."""
@@ -318,8 +320,8 @@ class Work:
         from graphviz_nets.explain.heatmap import framed, shown
 
         found = shown(self.inputs, self.axis, self.record.channels)
-        for picture, mark in zip(found, self.marks, strict=False):
-            framed(picture, mark.box)
+        for k, mark in enumerate(self.marks):
+            found[k] = framed(found[k], mark.box)
         return found
 
     def parts(self, name: str, attribution: Array) -> dict[str, Array]:
@@ -398,7 +400,7 @@ def _names_in(label: str) -> list[str]:
     >>> _names_in("n02123045 tabby, tabby cat")
     ['tabby', 'tabby cat']
     """
-    return [name.strip() for name in re.sub(r"^n\d{8}\s", "", label).lower().split(",")]
+    return [name.strip() for name in SYNSET.sub("", label).lower().split(",")]
 
 
 def _labels(path: Path | None) -> list[str]:

@@ -49,8 +49,9 @@ class Explainer:
         The value whose places maps of layers show; by default the input. Of inputs that were put together (see
         :func:`graphviz_nets.explain.together.together`) the one that is an image.
     layers : sequence of str
-        Values whose maps weigh the places of an image (see :mod:`graphviz_nets.explain.cam`); by default the last one
-        before the pooling. :func:`graphviz_nets.explain.layers.find` gives the value of a layer's or module's name.
+        Values whose maps weigh the places of an image (see :mod:`graphviz_nets.explain.methods.cam`); by default the
+        last one before the pooling. :func:`graphviz_nets.explain.layers.find` gives the value of a layer's or module's
+        name.
     provider : {"auto", "cpu", "cuda"}
         As of :class:`~graphviz_nets.explain.runner.Runner`.
     threads : int

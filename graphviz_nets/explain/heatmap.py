@@ -78,31 +78,27 @@ def shown(x: Array, axis: int = 1, channels: str = "rgb") -> Array:
     return found
 
 
-def framed(picture: Array, box: Sequence[float]) -> None:
-    """Draw a box (left, top, right, bottom) into a picture (H, W, 3): a white line beside a black one, for any ground.
+def framed(picture: Array, box: Sequence[float]) -> Array:
+    """Return a picture (H, W, 3) with a box (left, top, right, bottom): white beside black, for any ground.
 
     Examples
     --------
     >>> import numpy as np
-    >>> picture = np.full((6, 6, 3), 99, "u1")
-    >>> framed(picture, (0, 1, 5, 4))
-    >>> picture[..., 0].tolist()[1:3]
+    >>> framed(np.full((6, 6, 3), 99, "u1"), (0, 1, 5, 4))[..., 0].tolist()[1:3]
     [[255, 255, 255, 255, 255, 255], [255, 0, 0, 0, 0, 255]]
     """
-    high, wide = picture.shape[:2]
-    thick = max(1, min(high, wide) // 100)
-    for step, grey in ((0, 255), (thick, 0)):
-        left, top = (
-            round(min(max(side, 0), most - 1)) + step for side, most in zip(box[:2], (wide, high), strict=True)
-        )
-        right, bottom = (
-            round(min(max(side, 0), most - 1)) + 1 - step for side, most in zip(box[2:], (wide, high), strict=True)
-        )
-        for rows, columns in (
-            (slice(top, top + thick), slice(left, right)), (slice(bottom - thick, bottom), slice(left, right)),
-            (slice(top, bottom), slice(left, left + thick)), (slice(top, bottom), slice(right - thick, right)),
-        ):  # fmt: skip
-            picture[rows, columns] = grey
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    thick = max(1, min(image.size) // 100)
+    most = (image.width - 1, image.height - 1) * 2
+    left, top, right, bottom = (round(min(max(side, 0), end)) for side, end in zip(box, most, strict=True))
+    pen.rectangle((left, top, right, bottom), outline="white", width=thick)
+    if right - left > 2 * thick and bottom - top > 2 * thick:
+        pen.rectangle((left + thick, top + thick, right - thick, bottom - thick), outline="black", width=thick)
+    return np.asarray(image)
 
 
 def sheet(rows: Sequence[Sequence[Array]], titles: Sequence[Sequence[str]] = (), gap: int = 8) -> Array:
