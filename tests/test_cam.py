@@ -501,6 +501,47 @@ def test_names_of_layers() -> None:
         find(model, "conv3")
 
 
+def biased(name: str, op: Builder, x: str) -> str:
+    """Append an operation that adds a bias, to a value (1, 2, 4, 4)."""
+    import numpy as np
+
+    dice = np.random.default_rng(0)
+
+    def held(*shape: int, least: float | None = None) -> str:
+        data = dice.standard_normal(shape, "f4") if least is None else dice.uniform(least, 2, shape).astype("f4")
+        return op.weight(f"w{len(op.initializers)}", shape, data.tobytes())
+
+    if name == "Conv":
+        return op.Conv(x, held(3, 2, 2, 2), held(3), kernel_shape=(2, 2))
+    if name == "ConvTranspose":
+        return op.ConvTranspose(x, held(2, 3, 2, 2), held(3), kernel_shape=(2, 2))
+    if name == "Gemm":
+        return op.Gemm(op.Flatten(x), held(32, 5), held(5), beta=0.5)
+    if name == "BatchNormalization":
+        return op.BatchNormalization(x, held(2), held(2), held(2), held(2, least=0.5), epsilon=0.1)
+    return op.Add(x, held(2, 1, 1)) if name == "Add" else op.Sub(held(2, 1, 1), op.Sub(x, held(2, 1, 1)))
+
+
+@pytest.mark.parametrize("name", cam.biases.rules)
+def test_every_bias_has_its_share_of_the_score(name: str, need: Need) -> None:
+    """Of a ReLU net, gradients times input and biases are the score: what is left out, or wrong, is missed."""
+    np = need("numpy")
+    need("onnxruntime")
+    op = Builder("biased", 18)
+    y = op.Relu(biased(name, op, op.input("x", "float32", (1, 2, 4, 4))))
+    flat = op.Flatten(y)
+    wide = int((op.shape(flat) or (1, 1))[1] or 1)
+    weights = np.random.default_rng(1).standard_normal((wide, 2), "f4")
+    e = Explainer(op.model([op.MatMul(flat, op.weight("last", (wide, 2), weights.tobytes()))]))
+    assert name in {node.op_type for node in e.model.graph.nodes}
+    x = np.random.default_rng(2).standard_normal((1, 2, 4, 4), "f4")
+    assert explain(e, x, 1, "fullgrad").any()
+    (note,) = e.notes
+    assert float(note.split("by ")[1].split()[0]) <= 1e-5
+    # Without biases the sum is another: the case is one.
+    assert abs(float((x * e.gradient(x, seeds(e.scores(x), 1))).sum()) - e.scores(x)[0, 1]) > 1e-2
+
+
 ONE_OF_TWO = sorted(set(cam.MAPS) - {"cam", "fullgrad", "score-cam", "ss-cam"})
 
 

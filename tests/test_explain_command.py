@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from graphviz_nets import api
-from graphviz_nets.cli import run
-from graphviz_nets.cli.explaining import explain
-from graphviz_nets.errors import ConvertError, RunError, meant
+from graphviz_nets.cli import explaining, run
+from graphviz_nets.errors import ConvertError, LimitError, RunError, meant
 from graphviz_nets.explain import images, targets
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import method, options_of
@@ -72,6 +71,15 @@ def test_pictures_of_more_than_bytes_keep_their_greys(mode: str, tmp_path: Path,
     assert (found == grey).all()
 
 
+@pytest.mark.parametrize("sides", [(10001, 10000), (20000, 20000)])
+def test_large_pictures_are_refused_without_a_warning(sides: tuple[int, int], tmp_path: Path, need: Need) -> None:
+    """Warnings are errors here: Pillow warns of half its limit, and fails beyond it."""
+    image = need("PIL.Image")
+    image.new("1", sides).save(tmp_path / "a.png")
+    with pytest.raises(LimitError, match="100,000,000 pixels"):
+        images.open_image(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("turn", [3, 6, 8])
 def test_a_photograph_is_upright(turn: int, tmp_path: Path, need: Need) -> None:
     np, image = need("numpy"), need("PIL.Image")
@@ -81,6 +89,13 @@ def test_a_photograph_is_upright(turn: int, tmp_path: Path, need: Need) -> None:
     way = {3: image.Transpose.ROTATE_180, 6: image.Transpose.ROTATE_90, 8: image.Transpose.ROTATE_270}[turn]
     image.fromarray(pixels).transpose(way).save(tmp_path / "a.png", exif=exif)
     assert (np.asarray(images.open_image(tmp_path / "a.png")) == pixels).all()
+
+
+def test_broken_exif_is_no_reason_to_warn(tmp_path: Path, need: Need) -> None:
+    image = need("PIL.Image")
+    broken = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03\0\0"
+    image.new("RGB", (5, 4)).save(tmp_path / "a.jpg", exif=broken)
+    assert images.open_image(tmp_path / "a.jpg").size == (5, 4)
 
 
 def test_arrays_of_no_numbers_are_refused(net: Path, tmp_path: Path, capsys: Any) -> None:
@@ -151,6 +166,14 @@ def test_what_cannot_be_written_is_said_before_the_work(net: Path, tmp_path: Pat
     assert "nowhere/a.png: cannot be written: there is no such folder" in capsys.readouterr().err
 
 
+def test_images_are_not_overwritten(net: Path, picture: Path, tmp_path: Path, capsys: Any) -> None:
+    before = picture.read_bytes()
+    for image in (picture, f"x={picture}"):
+        assert explained(net, image, "--preprocess", "unit", "-o", tmp_path / "." / "a.png") == 2
+        assert "a.png: an output would overwrite the input" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
 @pytest.mark.parametrize(("option", "name", "near"), [
     ("--method", "gradcam", "grad-cam"), ("--metric", "deletions", "deletion"), ("--layer", "Rely", "Relu"),
 ])  # fmt: skip
@@ -174,6 +197,19 @@ def test_many_methods_are_rows_of_a_picture(net: Path, picture: Path, tmp_path: 
     strips = [sheet[start : start + 20] for start in (8, 8 + 22 + 120)]
     dark = [[(strip[:, 8 + k * 120 : 120 + k * 120] < 128).any() for k in range(9)] for strip in strips]
     assert dark == [[True, True, False, True, False, True, False, True, False], [False, True, *[False] * 7]]
+
+
+def test_a_picture_of_too_many_images_is_refused_before_the_work(
+    net: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", np.ones((6, 3, 8, 8), "f4"))
+    monkeypatch.setattr(explaining, "PIXELS", 6 * 64 * 3)
+    given = [net, tmp_path / "x.npy", "--method", "saliency"]
+    assert explained(*given, "-o", tmp_path / "out.png") == 0
+    assert explained(*given, "--method", "lrp", "-o", tmp_path / "more.png") == 5
+    assert "OUT.html holds any number" in capsys.readouterr().err and not (tmp_path / "more.png").exists()
 
 
 def test_long_titles_are_cut(need: Need) -> None:
@@ -276,7 +312,7 @@ def test_commands_of_the_documentation_can_be_typed(page: str) -> None:
     typed = commands(page)
     assert len(typed) > 2
     for words in typed:
-        given = explain.make_context("explain", words).params
+        given = explaining.explain.make_context("explain", words).params
         assert given["images"] and (given["output"] or given["evaluate"] or given["metrics"])
         assert {*given["methods"]} <= {*method, "all"} and {*given["metrics"]} <= {*metric}
         assert given["labels"] or re.fullmatch(r"(top)?\d+", given["target"])

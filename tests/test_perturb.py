@@ -347,6 +347,24 @@ def test_what_is_wrong_is_said(net: Any, need: Need, monkeypatch: pytest.MonkeyP
         explain(one, np.ones((2, 3), "f4"), np.ones(3, "f4"), "occlusion")
 
 
+def test_coalitions_are_drawn_as_the_shapley_kernel_weighs_them(need: Need) -> None:
+    """All sets of s of n together weigh (n - 1) / (s (n - s)); within a size all members are as likely."""
+    np = need("numpy")
+    number, samples = 12, 4000
+    there, weights = perturb._coalitions(number, samples, 0)
+    assert there.shape == (samples, number) and (weights == 1).all()
+    assert (there[::2] != there[1::2]).all()  # each with its complement
+    sizes = np.bincount(there.sum(1), minlength=number)[1:]
+    kernel = 1 / (np.arange(1, number) * np.arange(number - 1, 0, -1))
+    expected = samples * kernel / kernel.sum()
+    assert there.sum(1).min() >= 1 and there.sum(1).max() < number
+    # Complements are drawn in pairs, so a count varies by up to twice as much as a binomial one.
+    assert (np.abs(sizes - expected) < 4 * np.sqrt(2 * expected)).all()
+    for size in (1, 5):
+        members = there[there.sum(1) == size].sum(0)
+        assert (np.abs(members - members.mean()) < 4 * np.sqrt(2 * members.mean())).all()
+
+
 # Detectors --------------------------------------------------------------------------------------------------------
 
 BOXES = [[8, 4, 24, 16], [40, 10, 60, 30], [2, 2, 6, 30]]

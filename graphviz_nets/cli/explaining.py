@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,7 +12,7 @@ import click
 
 from graphviz_nets.cli.commands import input_options, read_input, say
 from graphviz_nets.cli.work import Work
-from graphviz_nets.errors import ConfigError, ConvertError, meant
+from graphviz_nets.errors import ConfigError, ConvertError, LimitError, meant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +115,7 @@ def explain(
     debug: bool,
     **asked: Any,
 ) -> None:
-    """Say which pixels of each IMAGE made INPUT decide as it does.
+    """Say which pixels of each IMAGE made INPUT decide as it does; a folder stands for the images in it.
 
     NAME=FILE gives the files of each input of a model that has several; what is said of each goes into an .npz file.
     """
@@ -130,6 +131,9 @@ def explain(
     _usable(kind, chosen, output, raw, evaluate, as_json, asked)
     if not images:
         raise click.UsageError("name at least one IMAGE")
+    given = [Path(str(path).rpartition("=")[2]) if not path.exists() else path for path in images]
+    if output is not None and Path(output).resolve() in {path.resolve() for path in given}:
+        raise ConfigError("an output would overwrite the input", file=output)
     if output is not None and not Path(output).parent.is_dir():  # said before the work, not after it
         raise ConvertError("cannot be written: there is no such folder", path=output)
     options = _options(settings, chosen, raw)
@@ -199,6 +203,10 @@ def _fitting(kind: str, chosen: Sequence[str], evaluate: bool, work: Work) -> No
                                "of the image alone: .png, .npy and .html hold them, too")  # fmt: skip
     if kind in (".png", ".html"):
         work.check_pictures()
+    wide = 1 + 2 * min(len(chosen), ACROSS)
+    if kind == ".png" and work.places * len(work.names) * ceil(len(chosen) / ACROSS) * wide > PIXELS:
+        raise LimitError(f"a picture of {len(work.names)} images", f"{PIXELS:,} pixels",
+                         hint="OUT.html holds any number of them, OUT.npy their maps")  # fmt: skip
 
 
 def _options(settings: Sequence[str], chosen: Sequence[str], raw: bool) -> dict[str, dict[str, Any]]:
@@ -324,4 +332,6 @@ def _html(path: Path, work: Work, raw: bool, report: dict[str, Any] | None) -> N
 
 ACROSS = 4
 """Methods in a row of a picture."""
+PIXELS = 64_000_000
+"""Of a picture, at most."""
 WRITERS = {".png": _png, ".npy": _npy, ".npz": _npz, ".html": _html}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -298,6 +299,11 @@ class Work:
     def axis(self) -> int:
         """The axis of the images' channels."""
         return 1 if self.explainer.view is None else self.explainer.view.axis
+
+    @property
+    def places(self) -> int:
+        """How many pixels an image has."""
+        return 1 if self.explainer.view is None else prod(self.explainer.view.grid)
 
     def check_pictures(self) -> None:
         """Raise a ConfigError where the input is no image, which could not be shown."""

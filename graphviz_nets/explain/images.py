@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -165,10 +166,12 @@ def open_image(path: Path, grey: bool = False) -> Any:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise MissingExtra("pillow", extra="run") from None
+    too_large = LimitError(f"the image {path}", f"{LARGEST:,} pixels")
     try:
-        with Image.open(path) as found:
+        # Of broken EXIF data or the number of pixels a user need not hear: what matters is raised here.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as found:
             if found.width * found.height > LARGEST:
-                raise LimitError(f"the image {path}", f"{LARGEST:,} pixels")
+                raise too_large
             upright = ImageOps.exif_transpose(found)
             if upright.mode[0] in "IF":  # of 16 bits, or of numbers; Pillow would cut them off at 255
                 upright = _in_bytes(upright)
@@ -177,7 +180,9 @@ def open_image(path: Path, grey: bool = False) -> Any:
                 white = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(white, upright)
             return upright.convert("L" if grey else "RGB")
-    except (UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as fault:
+    except Image.DecompressionBombError:
+        raise too_large from None
+    except (UnidentifiedImageError, SyntaxError, ValueError, EOFError) as fault:
         raise ConvertError(f"this is no image: {fault}"[:200], path=str(path)) from None
     except OSError as fault:
         raise ConvertError(f"cannot be read: {fault.strerror or fault}", path=str(path)) from None
