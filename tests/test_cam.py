@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from graphviz_nets import api
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
-from graphviz_nets.explain.layers import Layer, find
+from graphviz_nets.explain.layers import Layer, find, laid
 from graphviz_nets.explain.methods import MAPS, cam, explain, method, options_of, seeds
 from graphviz_nets.explain.relevance import relevance, values_by_id
 from graphviz_nets.explain.runner import Runner
@@ -263,6 +263,43 @@ def test_ablation_keeps_what_speaks_for_a_class_with_a_score_below_0(linear: Any
         assert np.abs(found - np.einsum("k,nkij->nij", shares, a)).max() <= 2e-5 * np.abs(found).max()
 
 
+@pytest.mark.parametrize("side", [1, 3])
+def test_cam_passes_convolutions_of_one_place(side: int, need: Need) -> None:
+    """Linear is not enough: a wider kernel before the pooling mixes places, and those at the border count less."""
+    np = need("numpy")
+    need("onnxruntime")
+    dice = np.random.default_rng(0)
+    op = Builder("head", 18)
+    x = op.input("x", "float32", (1, 3, 6, 6))
+    a = op.Relu(op.Conv(x, op.weight("a", (4, 3, 1, 1), dice.standard_normal((4, 3, 1, 1), "f4").tobytes())))
+    kernel = dice.standard_normal((2, 4, side, side), "f4")
+    y = op.Conv(a, op.weight("b", kernel.shape, kernel.tobytes()), pads=[side // 2] * 4, kernel_shape=(side, side))
+    e = Explainer(op.model([op.Flatten(op.GlobalAveragePool(y))]), layers=[a])
+    image = dice.standard_normal((1, 3, 6, 6), "f4")
+    if side == 3:
+        with pytest.raises(ConfigError, match="there is Conv"):
+            explain(e, image, 1, "cam")
+        return
+    held = e.forward([e.layers[0].value])({"x": image})[e.layers[0].value]
+    assert np.allclose(explain(e, image, 1, "cam"), np.einsum("k,nkij->nij", kernel[1, :, 0, 0], held), atol=1e-5)
+
+
+def test_signed_maps_of_several_layers_count_by_their_amounts(net: Any) -> None:
+    """Each is scaled by its largest amount, which may be one against the target."""
+    import numpy as np
+
+    one, x, *_ = net
+    data, first = x.numpy(), next(node.outputs[0] for node in one.model.graph.nodes if node.op_type == "Relu")
+    layers = [first, one.layers[0].value]
+    for name in ("grad-cam", "recipro-cam", "hirescam", "eigen-cam"):
+        more = {"signed": True} if "signed" in options_of(name) else {}
+        for weights in (seeds(one.scores(data), 1), -seeds(one.scores(data), 1)):
+            alone = [explain(Explainer(one.model, layers=[layer]), data, weights, name, **more) for layer in layers]
+            scaled = [found / np.abs(found).max((1, 2), keepdims=True) for found in alone]
+            both = explain(Explainer(one.model, layers=layers), data, weights, name, **more)
+            assert np.abs(both - np.mean(scaled, 0)).max() <= 1e-5
+
+
 def test_cam_says_where_it_is_not_defined(net: Any) -> None:
     explainer, x, *_ = net
     with pytest.raises(ConfigError, match=r"linear head.*there is Relu"):
@@ -485,6 +522,14 @@ def test_tokens_are_laid_out() -> None:
     places = np.arange(6.0).reshape(1, 1, 2, 3)
     spread = layer.spread(places, rest=9.0)
     assert spread[0, :, 0].tolist() == [9, 0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("tokens", "found"), [
+    (196, ((14, 14), 0)), (197, ((14, 14), 1)), (198, ((14, 14), 2)), (201, ((14, 14), 5)), (199, None),
+])  # fmt: skip
+def test_tokens_before_the_patches_are_counted(tokens: int, found: Any) -> None:
+    """A class token, one of distillation, four registers."""
+    assert laid(tokens, (224, 224)) == found
 
 
 def test_names_of_layers() -> None:

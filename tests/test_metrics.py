@@ -234,6 +234,17 @@ def test_an_empty_map_points_at_nothing(net: Any, need: Need) -> None:
 # Spoiled models ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("factor", "value"), [(1, 1.0), (-1, 1.0), (0, 0.0)])
+def test_sanity_is_the_mean_amount_of_what_is_left(factor: int, value: float, net: Any, need: Need) -> None:
+    """A map that stays the same, one turned around, and one that is gone; the map itself is no stage."""
+    np = need("numpy")
+    _, x, e, seed, _ = net
+    maps = np.random.default_rng(0).standard_normal((2, 16, 14))
+    found = metrics.sanity(e, x.numpy(), seed, maps, lambda other, images: factor * maps, stages=3)
+    assert np.allclose(found.values, value, atol=1e-9)
+    assert found.curves is not None and np.allclose(found.curves, [[1, factor, factor, factor]] * 2)
+
+
 def test_layers_are_spoiled_from_the_last_one_down(net: Any, need: Need) -> None:
     np = need("numpy")
     _, x, e, _, _ = net
