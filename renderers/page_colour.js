@@ -1,7 +1,7 @@
 import { data, make, short, bytes } from "./page_panel.js";
 import { element } from "./page_shapes.js";
 import { alive, isOpen, onDraw, redraw, shown } from "./page_sheets.js";
-// Colours that show a number or a data type in place of the kind. The number also stands in the box, and a bar shows its share.
+// Colours that show a number, a data type, a device or what is equal in place of the kind. The number also stands in the box, and a bar shows its share.
 const STEPS = 5;
 const CLASSES = 6;
 const legend = document.getElementById("legend");
@@ -41,18 +41,37 @@ function byNumber(key, ids) {
   };
 }
 
-// Several types have no colour of their own, but their names and a broken border.
-function byType(ids) {
-  const mixed = ids.some((id) => data.boxes[id].dtypes);
-  const types = [...new Set(ids.flatMap((id) => data.boxes[id].dtypes ?? data.boxes[id].dtype ?? []))].sort();
-  const style = (type) => `c${types.indexOf(type) % CLASSES}`;
+// Several types, or devices, have no colour of their own, but their names and a broken border.
+const classes = { dtype: "Data type", device: "Device" };
+
+function byClass(key, ids) {
+  const all = `${key}s`;
+  const mixed = ids.some((id) => data.boxes[id][all]);
+  const values = [...new Set(ids.flatMap((id) => data.boxes[id][all] ?? data.boxes[id][key] ?? []))].sort();
+  const style = (value) => `c${values.indexOf(value) % CLASSES}`;
   return {
-    title: "Data type",
-    keys: [...types.map((type) => [style(type), type]), ...(mixed ? [["mixed", "several"]] : [])],
-    of({ dtype, dtypes }) {
-      if (dtypes) return { style: "mixed", text: dtypes.length > 2 ? `${dtypes.length} types` : dtypes.join(", ") };
-      return dtype ? { style: style(dtype), text: dtype } : { text: "" };
+    title: classes[key],
+    keys: [...values.map((value) => [style(value), value]), ...(mixed ? [["mixed", "several"]] : [])],
+    of(about) {
+      const many = about[all];
+      if (many) return { style: "mixed", text: many.length > 2 ? `${many.length} ${key === "dtype" ? "types" : all}` : many.join(", ") };
+      return about[key] ? { style: style(about[key]), text: about[key] } : { text: "" };
     },
+  };
+}
+
+// What is equal but for names and weights has one colour; what there is once has none.
+function byStructure(ids) {
+  const equal = new Map();
+  for (const id of ids) {
+    const { look, times } = data.boxes[id];
+    if (look !== undefined) equal.set(look, { id: equal.get(look)?.id ?? id, count: (equal.get(look)?.count ?? 0) + (times ?? 1) });
+  }
+  const looks = [...equal].filter(([, { count }]) => count > 1).sort(([, a], [, b]) => b.count - a.count).slice(0, CLASSES).map(([look]) => look);
+  return {
+    title: "Structure",
+    keys: looks.map((look, k) => [`c${k}`, `${equal.get(look).count} like ${equal.get(look).id}`]),
+    of: ({ look }) => (looks.includes(look) ? { style: `c${looks.indexOf(look)}` } : { text: "" }),
   };
 }
 
@@ -98,7 +117,7 @@ function lookOf(key) {
     [explained, explainedKey] = [shown(), key];
     const parts = closed();
     const ids = parts.map((part) => part.id);
-    look = key === "kind" ? byKind(parts) : key === "dtype" ? byType(ids) : byNumber(key, ids);
+    look = key === "kind" ? byKind(parts) : key === "structure" ? byStructure(ids) : classes[key] ? byClass(key, ids) : byNumber(key, ids);
     explain(look, key === "kind");
   }
   return look;
@@ -113,8 +132,10 @@ function colour() {
   }
 }
 
-for (const [key, title] of [["kind", "Kind"], ...Object.entries(measures).map(([key, { title }]) => [key, title]), ["dtype", "Data type"]]) {
-  if (key !== "kind" && !known(key)) continue;
+const choices = { kind: "Kind", ...Object.fromEntries(Object.entries(measures).map(([key, { title }]) => [key, title])), ...classes, structure: "Structure" };
+const there = { kind: true, structure: Object.values(data.boxes).some(({ look }) => look !== undefined) };
+for (const [key, title] of Object.entries(choices)) {
+  if (!(there[key] ?? (known(key) || known(`${key}s`)))) continue;
   chooser.append(Object.assign(make("option", `Colour: ${title}`), { value: key, selected: key === "value" }));
 }
 chooser.addEventListener("change", redraw);

@@ -124,6 +124,8 @@ export function panel(id, go, weights) {
   if ((about.ops || []).length) origin.push(["ONNX", about.ops.join(", ")]);
   if (about.dtype) origin.push(["Type", about.dtype]);
   if (about.dtypes) origin.push(["Types", about.dtypes.join(", ")]);
+  if (about.device) origin.push(["Device", about.device]);
+  if (about.devices) origin.push(["Devices", about.devices.join(", ")]);
   if (origin.length) part("Origin", rows(origin));
   return found;
 }

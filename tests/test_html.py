@@ -10,6 +10,7 @@ import os
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -705,6 +706,29 @@ def test_data_types_colour_closed_groups_and_name_several(visit: Any) -> None:
     assert found["one"][1] == "float32" and found["both"][1] == "float16, float32"
     assert box(page, "both").evaluate("g => getComputedStyle(g.querySelector('rect')).strokeDasharray") != "none"
     assert page.locator("#legend").inner_text().split("\n")[1:] == ["float16", "float32", "several"]
+
+
+def test_devices_and_equal_structures_colour_boxes(visit: Any) -> None:
+    op = Builder("placed")
+    x = op.input("x", "float32", (1, 8))
+    for k, device in enumerate(("/gpu:0", "/gpu:1", "/gpu:0")):
+        op.scope = (f"part{k}",)
+        x = op.Softmax(op.MatMul(x, op.weight(f"w{k}", (8, 8))), axis=1)
+        op.nodes[-2:] = [replace(node, metadata={"device": device}) for node in op.nodes[-2:]]
+        op.scope = ()
+        x = op.LogSoftmax(x, axis=1) if k == 1 else x
+    op.nodes[0] = replace(op.nodes[0], metadata={"device": "/cpu:0"})
+    page = visit(op.model([x]), depth=0, repeats=False)
+    page.locator("#colour").select_option(label="Colour: Device")
+    found = page.locator("#drawing g.box").evaluate_all(FILLS)
+    assert page.locator("#legend").inner_text().split("\n")[1:] == ["/cpu:0", "/gpu:0", "/gpu:1", "several"]
+    assert found["part0"][1] == "/cpu:0, /gpu:0" and found["part1"][0] != found["part2"][0] != found["part0"][0]
+    box(page, "part1").click()
+    assert "/gpu:1" in page.get_by_role("complementary").inner_text()
+    page.locator("#colour").select_option(label="Colour: Structure")
+    found = page.locator("#drawing g.box").evaluate_all(FILLS)
+    assert found["part0"][0] == found["part1"][0] == found["part2"][0] != found["LogSoftmax"][0]
+    assert page.locator("#legend").inner_text().split("\n") == ["Structure", "3 like part0"]
 
 
 def test_the_map_steps_aside(visit: Any) -> None:

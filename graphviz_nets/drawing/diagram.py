@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -270,6 +271,9 @@ class _Maker:
         self.costs = costs
         self.options = options
         self.both = both
+        items: list[Item] = [*tree.groups.values(), *tree.leaves.values()]
+        looks = Counter(item.look for item in items)
+        self.repeated = {look for look, count in looks.items() if count > 1 and look >= 0}
 
     def root(self) -> Group:
         """Return all boxes, without wires."""
@@ -334,7 +338,8 @@ class _Maker:
         kinds = {kind_of(leaf.type) for leaf in leaves}
         kinds = set() if place.auxiliary else kinds
         main = next((kind for kind in ("convolution", "recurrent", "linear") if kind in kinds), "other")
-        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]} | self.types(layers)
+        details = _details(row, "group", ()) | {"layers": [item.name for item in layers]}
+        details |= self.classes(layers) | self.alike(place)
         title = place.title
         if fold is not None:
             last = fold.members[-1]
@@ -360,7 +365,7 @@ class _Maker:
         """Return the box of a layer that opens to its operations; closed, it looks as any layer."""
         fold, type_ = self.tree.folded(place), place.scope.type if place.scope is not None else ""
         words = caption(type_, row.attributes) if row is not None and "attrs" in self.options.show else ()
-        title, details = place.title, _details(row, type_, nodes)
+        title, details = place.title, _details(row, type_, nodes) | self.alike(place)
         if fold is not None:
             title = between(title, _title(_name(fold.members[-1]), place.path[:-1]))
             details |= _fold_details(fold)
@@ -410,13 +415,17 @@ class _Maker:
         found = _details(row, leaf.type, leaf.nodes) if row is not None else _input_details(self.model, leaf)
         if leaf.outputs:
             found["dtype"] = self.model.graph.value(leaf.outputs[0]).dtype
+        found |= _one_or_more("device", _devices([leaf])) | self.alike(leaf)
         return found | ({"folded": [item.id for item in leaf.hidden]} if leaf.hidden else {})
 
-    def types(self, found: Iterable[Leaf]) -> dict[str, Any]:
-        """Return the element type of what some leaves make, or their types where they are several."""
-        values = self.model.graph.value
-        types = sorted({values(leaf.outputs[0]).dtype or "" for leaf in found if leaf.outputs} - {""})
-        return {"dtypes": types} if len(types) > 1 else {"dtype": types[0]} if types else {}
+    def classes(self, leaves: Sequence[Leaf]) -> dict[str, Any]:
+        """Return the element type and the device of what some leaves make, or a list where they are several."""
+        types = (self.model.graph.value(leaf.outputs[0]).dtype for leaf in leaves if leaf.outputs)
+        return _one_or_more("dtype", types) | _one_or_more("device", _devices(leaves))
+
+    def alike(self, item: Item) -> dict[str, Any]:
+        """Return the number that an item shares with those that are equal to it, nothing where none is."""
+        return {"look": item.look} if item.look in self.repeated else {}
 
     def value(self, item: Item) -> float | None:
         """Return the overlay's value of a closed box: its own, else the sum over what it stands for."""
@@ -471,6 +480,17 @@ def _details(row: cost.Row | None, type_: str, nodes: Sequence[Node]) -> dict[st
     if row is None:
         return {"type": type_}
     return {**row.document(), "type": type_, "ops": [node.label for node in nodes]}
+
+
+def _devices(leaves: Sequence[Leaf]) -> Iterator[str | None]:
+    """Yield where the operations of leaves and of their rows run, as far as a TensorFlow graph says."""
+    return (node.metadata.get("device") for leaf in leaves for part in (leaf, *leaf.rows) for node in part.nodes)
+
+
+def _one_or_more(key: str, values: Iterable[str | None]) -> dict[str, Any]:
+    """Return a property that is one, or all of them under its plural."""
+    found = sorted({value for value in values if value})
+    return {f"{key}s": found} if len(found) > 1 else {key: found[0]} if found else {}
 
 
 def _listed(shape: Any) -> list[Any] | None:
