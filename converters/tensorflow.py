@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra
+from graphviz_nets.errors import ConfigError, ConvertError, GraphvizNetsError, MissingExtra, ParseError
 from graphviz_nets.graph.ir import Model
 from graphviz_nets.graph.scopes import Path as ScopePath
 
@@ -73,7 +74,7 @@ class Converter:
         from .tensorflow_reload import reloaded
 
         try:
-            found = self.open_object(reloaded(path), (), {}, options)
+            found = self._traced(reloaded(path), options)
         except (ConvertError, MissingExtra) as fault:
             return replace(drawn, problems=(*drawn.problems, f"{path.name}: {_why(fault)}"))
         return found if found.runnable else replace(drawn, problems=(*drawn.problems, found.problems[-1]))
@@ -83,10 +84,15 @@ class Converter:
         return any(base.__module__.partition(".")[0] in ("keras", "tensorflow") for base in type(thing).__mro__)
 
     def open_object(self, thing: object, args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Model:
-        """Return the model of an object in memory, runnable where tf2onnx can; its scopes are those of its graph.
+        """Return the model of an object in memory, runnable where our table of Keras's layers or tf2onnx can.
 
         What it is called with is part of the object, so `args` and `kwargs` do not matter.
         """
+        layers = _layered(thing, options) if hasattr(thing, "layers") else None
+        return self._traced(thing, options) if layers is None else layers
+
+    def _traced(self, thing: object, options: Any) -> Model:
+        """Return the graph that an object in memory computes; its scopes are those of the graph."""
         from .tensorflow_graph import to_model
         from .tensorflow_names import joined, layer_names, plain
         from .tensorflow_run import constants, faults, graph_of, of_object, translated
@@ -111,6 +117,26 @@ class Converter:
                 return joined(translated(frozen, drawn), drawn)
 
         return _running(name, made, drawn, plain(drawn, layer_names(thing)), options)
+
+
+def _layered(thing: Any, options: Any) -> Model | None:
+    """Return what our table makes of the file that a Keras model is saved as, None where it does not run.
+
+    A graph knows less of it: normalizations are products and sums there, of constants that several weights went into.
+    """
+    from .tensorflow_keras import open_keras
+    from .tensorflow_run import faults
+
+    name = str(getattr(thing, "name", "model"))
+    with TemporaryDirectory(prefix="graphviz_nets-") as folder:
+        file = Path(folder) / "model.keras"
+        try:
+            with faults(name):
+                thing.save(file)
+            found = open_keras(Path(name), file.read_bytes(), options)
+        except (ConvertError, MissingExtra, ParseError):
+            return None
+    return found if found.runnable else None
 
 
 def _running(

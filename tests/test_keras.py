@@ -20,6 +20,7 @@ from graphviz_nets.graph.ir import Model
 from graphviz_nets.verify import difference
 
 from .cases.keras import ALIASES, CASES, Case
+from .conftest import ALL
 
 TOLERANCE = 1e-4
 
@@ -327,6 +328,30 @@ def test_a_lambda_is_never_run(need: Any, tmp_path: Path) -> None:
     model = load("net.keras", data=keras_zip(chain(item)))
     assert [node.label for node in model.graph.nodes] == ["keras::Lambda"]
     assert any("evil" in text for text in model.problems) and not model.runnable and not marker.exists()
+
+
+def test_a_model_in_memory_has_its_own_layers_and_parameters(keras: ModuleType) -> None:
+    """New weights are equal, and biases 0, which a traced graph makes one and leaves out."""
+    import numpy as np
+
+    layers = keras.layers
+    shared = keras.Sequential([layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(4, 3)])
+    x, y = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    both = layers.Flatten()(layers.Subtract()([shared(x), shared(y)]))
+    model = keras.Model([x, y], layers.Dense(4)(layers.Dense(4)(both)))
+    mine = load(model)
+    assert summary(mine).parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    kinds = [node.op_type for node in mine.graph.nodes]
+    assert kinds.count("BatchNormalization") == kinds.count("Relu") == 2
+    rng = np.random.default_rng(0)
+    agrees(filled(model), load(model), [rng.normal(0, 1, (2, 8, 8, 3)).astype("f4") for _ in range(2)])
+
+
+@pytest.mark.skipif(not ALL, reason="scripts/test --all builds it")
+def test_published_counts_in_memory(keras: ModuleType) -> None:
+    make = keras.applications
+    assert summary(load(make.MobileNetV2(weights=None))).parameters == 3_504_872
+    assert summary(load(make.EfficientNetB0(weights=None))).parameters == 5_288_548
 
 
 @pytest.mark.parametrize("form", ["keras", "h5"])
