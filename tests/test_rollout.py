@@ -17,6 +17,7 @@ from graphviz_nets.api import load
 from graphviz_nets.errors import ConfigError
 from graphviz_nets.explain.explainer import Explainer
 from graphviz_nets.explain.methods import explain, rollout
+from graphviz_nets.explain.together import together
 from graphviz_nets.graph.builder import Builder
 
 from .test_explain import exported, vision  # noqa: F401
@@ -268,6 +269,29 @@ def test_images_beside_a_fixed_batch(name: str, nets: Any) -> None:
     assert len(found) == 3
     for k in range(3):
         assert np.allclose(found[k], explain(explainer, three[k : k + 1], 2, "gradient-rollout")[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["attention-rollout", "gradient-rollout"])
+def test_an_image_beside_a_vector_has_the_map_of_the_image_alone(method: str, nets: Any) -> None:
+    """Where the vector, held still, weighs the scores, the attention is the same and its gradient weighed."""
+    import numpy as np
+    import torch
+
+    net, alone, x = nets["torchvision"]
+
+    class Both(torch.nn.Module):
+        def forward(self, record: Any, image: Any) -> Any:
+            return net.module(image) * record
+
+    record = torch.full((2, 5), 0.5)
+    both = together(exported(Both().eval(), (record, x)))
+    named = dict(zip(both.shapes, (record.numpy(), x.numpy()), strict=True))
+    e = Explainer(both.model, seen=list(named)[1])
+    mine, theirs = explain(e, both.pack(named), 1, method), explain(alone, x.numpy(), 1, method)
+    assert mine.shape == theirs.shape == (2, 32, 32) and theirs.any()
+    if method == "gradient-rollout":  # half the gradient is not half the map: rows are scaled to 1
+        theirs = explain(alone, x.numpy(), np.eye(5, dtype="f4")[[1, 1]] / 2, method)
+    assert np.abs(mine - theirs).max() <= 1e-5 * np.abs(theirs).max()
 
 
 def test_attention_rollout_is_of_no_class_and_gradient_rollout_is(nets: Any) -> None:
