@@ -48,11 +48,8 @@ class Converter:
             from .tensorflow_keras import open_keras
 
             found = open_keras(path, data, options)
-            return (
-                found
-                if not options.deploy or found.runnable or data is not None
-                else self._reopened(found, path, options)
-            )
+            asked = options.deploy and data is None
+            return self._reopened(found, path, options) if asked and not found.runnable else found
         from .tensorflow_graph import to_model
         from .tensorflow_names import plain, renamed, variable_names
 

@@ -653,11 +653,8 @@ def _with_stubs(
         for box in groups[name].boxes:
             inside += before.get(box.id, [])
             times = uses.get(box.id)
-            said = (
-                (f"used in {times} place{'s' if times != 1 else ''}",)
-                if times is not None and box.group is None
-                else ()
-            )
+            where = "1 place" if times == 1 else f"{times} places"
+            said = (f"used in {where}",) if times is not None and box.group is None else ()
             changed = replace(box, caption=box.caption + said) if said else box
             inside.append(replace(changed, group=done[box.id]) if box.group is not None else changed)
         done[name] = Group(tuple(inside))

@@ -44,6 +44,8 @@ def prepare(model: Model, sizes: Mapping[str, Sequence[int]] | None = None, keep
     ------
     RunError
         When the model cannot run, or cannot be raised to opset 18.
+    LimitError
+        When its local functions stand for too many nodes.
 
     Examples
     --------
